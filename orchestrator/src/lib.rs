@@ -1,0 +1,15 @@
+//! What a pipeline is and how it runs. Knows no Kafka, no SQL and no HTML.
+//!
+//! Data flows one way through the modules:
+//!
+//! ```text
+//! YAML, SQL files --load--> Definition --spec--> Pipeline --plan--> Plan --run--> events --store--> tables
+//! ```
+
+pub mod attempt;
+pub mod dataset;
+pub mod event;
+pub mod failpoint;
+pub mod kind;
+pub mod plan;
+pub mod run;
