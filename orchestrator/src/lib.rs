@@ -8,8 +8,16 @@
 
 pub mod attempt;
 pub mod dataset;
+pub mod diagnostic;
+pub mod duration;
 pub mod event;
 pub mod failpoint;
 pub mod kind;
+pub mod load;
 pub mod plan;
+pub mod project;
 pub mod run;
+pub mod schema;
+pub mod spec;
+pub mod template;
+pub mod yaml;

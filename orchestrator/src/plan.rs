@@ -1,16 +1,66 @@
 //! A plan: a pipeline with its params, interval and profile filled in, checked, and ordered.
 
 use crate::dataset::DatasetName;
-use crate::kind::Write;
+use crate::diagnostic::{self, Diagnostic};
+use crate::kind::{Kind, Kinds, Write};
+use crate::load::Definition;
+use crate::{schema, spec};
 use indexmap::IndexMap;
-use jiff::{SignedDuration, Timestamp};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::HashSet;
+
+mod datasets;
+mod edges;
+mod expressions;
+mod order;
+mod params;
+mod planner;
+mod select;
+mod tasks;
+
+/// What a plan is made for.
+#[derive(Clone, Debug)]
+pub struct PlanRequest {
+    /// Params by name, as texts: `--set rows=1000`.
+    pub set: Vec<(String, String)>,
+    /// The project's default where `None`.
+    pub profile: Option<String>,
+    /// The day before `now` in UTC where `None`.
+    pub interval: Option<Interval>,
+    pub now: Timestamp,
+    /// If not empty, only these tasks.
+    pub only: Vec<String>,
+    /// If not empty, only these tasks and all that depend on them.
+    pub from: Vec<String>,
+}
+
+impl PlanRequest {
+    /// A plan of the whole pipeline with its defaults.
+    pub fn new(now: Timestamp) -> Self {
+        PlanRequest {
+            set: Vec::new(),
+            profile: None,
+            interval: None,
+            now,
+            only: Vec::new(),
+            from: Vec::new(),
+        }
+    }
+}
 
 /// What one run will do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {
     pub pipeline: String,
+    #[serde(default)]
+    pub description: Option<String>,
+    /// How many runs of the pipeline there may be at once, at least 1.
+    #[serde(default = "one")]
+    pub max_active_runs: u32,
     pub profile: String,
     pub params: Map<String, Value>,
     pub interval: Interval,
@@ -21,11 +71,32 @@ pub struct Plan {
     pub order: Vec<usize>,
 }
 
+fn one() -> u32 {
+    1
+}
+
 /// The half-open span of time `[start, end)` that a run is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interval {
     pub start: Timestamp,
     pub end: Timestamp,
+}
+
+impl Interval {
+    /// A day of UTC.
+    pub fn of_day(day: Date) -> Result<Interval, jiff::Error> {
+        let start = day.to_zoned(TimeZone::UTC)?;
+        let end = start.checked_add(1.day())?;
+        Ok(Interval { start: start.timestamp(), end: end.timestamp() })
+    }
+
+    /// The day of UTC before the one that `now` is in.
+    pub fn day_before(now: Timestamp) -> Interval {
+        let today = now.to_zoned(TimeZone::UTC).date();
+        let day = today.yesterday().unwrap_or(today);
+        // The last day of all has no end; its interval is empty then.
+        Interval::of_day(day).unwrap_or(Interval { start: now, end: now })
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -121,6 +192,42 @@ pub enum EdgeReason {
     Stream(DatasetName),
     /// An expression of `to` uses a result of `from`.
     Expression,
+}
+
+/// Makes the plan of a run: reads no file, and returns every problem at once. Beside the plan come
+/// warnings.
+pub fn plan(
+    definition: &Definition,
+    kinds: &Kinds,
+    request: &PlanRequest,
+) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
+    plan_except(definition, kinds, request, &HashSet::new())
+}
+
+/// [`plan`], where some tasks refer to files that could not be read, which is reported elsewhere.
+pub(crate) fn plan_except(
+    definition: &Definition,
+    kinds: &Kinds,
+    request: &PlanRequest,
+    incomplete: &HashSet<String>,
+) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let tree = definition.tree().map_err(|problem| vec![*problem])?;
+    let spec = spec::read(&definition.pipeline.path, &tree)?;
+    let (plan, mut problems) = planner::plan(definition, &spec, kinds, request, incomplete);
+    diagnostic::sort(&mut problems);
+    match plan {
+        Some(plan) if !problems.iter().any(Diagnostic::is_error) => Ok((plan, problems)),
+        _ => Err(problems),
+    }
+}
+
+/// Checks options whose last expressions were rendered for an attempt, as the plan checked the
+/// others.
+pub fn recheck(kind: &dyn Kind, options: &Value) -> Result<(), String> {
+    match schema::check_value(&kind.options(), options, "with").as_slice() {
+        [] => Ok(()),
+        problems => Err(problems.join("; ")),
+    }
 }
 
 impl Default for Retry {

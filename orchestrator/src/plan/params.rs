@@ -1,0 +1,137 @@
+//! The values of params: from the request, else from the file.
+
+use super::planner::Planner;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::schema::did_you_mean;
+use crate::spec::{Param, ParamKind};
+use serde_json::{Map, Number, Value};
+use std::collections::{HashMap, HashSet};
+
+pub(super) struct Params {
+    pub(super) values: Map<String, Value>,
+    /// Declared, but without a usable value; that is reported already.
+    pub(super) lacking: HashSet<String>,
+}
+
+pub(super) fn resolve(planner: &mut Planner<'_>) -> Params {
+    let spec = planner.spec;
+    let mut values = Map::new();
+    let mut lacking: HashSet<String> = spec.broken.clone();
+    let mut set: HashMap<&str, &str> = HashMap::new();
+    for (name, text) in &planner.request.set {
+        if spec.pipeline.params.contains_key(name) || spec.broken.contains(name) {
+            set.insert(name, text);
+        } else {
+            let known = || spec.pipeline.params.keys().map(String::as_str);
+            let help = did_you_mean(name, known()).unwrap_or_else(|| {
+                match known().collect::<Vec<_>>().as_slice() {
+                    [] => "it has none".to_owned(),
+                    all => format!("there are `{}`", all.join("`, `")),
+                }
+            });
+            let message = format!("the pipeline has no param `{name}`");
+            planner.problems.push(Diagnostic::error(Code::UnknownParam, message).help(help));
+        }
+    }
+    for (entry, (name, param)) in spec.entries("params").iter().zip(&spec.pipeline.params) {
+        let path = ["params", name.as_str(), "default"];
+        let own = param.default.as_ref().map(|value| judge(name, param, value.clone()));
+        if let Some(Err((code, message))) = &own {
+            let span = entry.node.place(&["default"]);
+            planner.error(*code, span, &path, message.clone(), None);
+        }
+        let value = match (set.get(name.as_str()), own) {
+            (Some(text), _) => {
+                let value = read(name, param, text).and_then(|value| judge(name, param, value));
+                value.map_err(|(_, message)| {
+                    let problem = Diagnostic::error(Code::BadParam, format!("--set: {message}"));
+                    planner.problems.push(problem);
+                })
+            }
+            (None, Some(own)) => own.map_err(drop),
+            (None, None) => {
+                let message = format!("the param `{name}` has no value");
+                let help = Some(format!("give it one by --set {name}=…, or a `default`"));
+                planner.error(Code::MissingParam, entry.key_span, &path[..2], message, help);
+                Err(())
+            }
+        };
+        match value {
+            Ok(value) => drop(values.insert(name.clone(), value)),
+            Err(()) => drop(lacking.insert(name.clone())),
+        }
+    }
+    Params { values, lacking }
+}
+
+/// The value that a text on the command line stands for.
+fn read(name: &str, param: &Param, text: &str) -> Result<Value, (Code, String)> {
+    let plain = text.replace('_', "");
+    let value = match param.kind {
+        ParamKind::String => Some(Value::String(text.to_owned())),
+        ParamKind::Integer => plain.parse::<i64>().ok().map(Value::from),
+        ParamKind::Number => {
+            let integer = plain.parse::<i64>().ok().map(Number::from);
+            let float = || plain.parse::<f64>().ok().and_then(Number::from_f64);
+            integer.or_else(float).map(Value::Number)
+        }
+        ParamKind::Boolean => match text {
+            "true" => Some(Value::Bool(true)),
+            "false" => Some(Value::Bool(false)),
+            _ => None,
+        },
+    };
+    let message = || format!("`{name}` must be {}, not `{text}`", wanted(param.kind));
+    value.ok_or_else(|| (Code::BadParam, message()))
+}
+
+/// A value that fits the param's type and bounds, or why it does not.
+fn judge(name: &str, param: &Param, value: Value) -> Result<Value, (Code, String)> {
+    let fits = match param.kind {
+        ParamKind::String => value.is_string(),
+        ParamKind::Integer => value.is_i64() || value.is_u64(),
+        ParamKind::Number => value.is_number(),
+        ParamKind::Boolean => value.is_boolean(),
+    };
+    if !fits {
+        let message = format!("`{name}` must be {}, not {}", wanted(param.kind), shown(&value));
+        return Err((Code::WrongType, message));
+    }
+    if let Some(choices) = &param.choices
+        && !choices.contains(&value)
+    {
+        let all: Vec<String> = choices.iter().map(shown).collect();
+        let message = format!("`{name}` must be one of {}, not {}", all.join(", "), shown(&value));
+        return Err((Code::NotAChoice, message));
+    }
+    if let Some(number) = value.as_f64() {
+        if let Some(bound) = param.minimum.filter(|bound| number < *bound) {
+            let message = format!("`{name}` must be at least {bound}, not {value}");
+            return Err((Code::OutOfRange, message));
+        }
+        if let Some(bound) = param.maximum.filter(|bound| number > *bound) {
+            let message = format!("`{name}` must be at most {bound}, not {value}");
+            return Err((Code::OutOfRange, message));
+        }
+    }
+    Ok(value)
+}
+
+/// A value in a message.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("`{text}`"),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "a mapping".to_owned(),
+        other => format!("`{other}`"),
+    }
+}
+
+fn wanted(kind: ParamKind) -> &'static str {
+    match kind {
+        ParamKind::String => "a text",
+        ParamKind::Integer => "a whole number",
+        ParamKind::Number => "a number",
+        ParamKind::Boolean => "true or false",
+    }
+}

@@ -1,0 +1,4 @@
+//! The language: from texts to plans or diagnostics.
+
+mod cases;
+mod kinds;
