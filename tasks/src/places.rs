@@ -16,7 +16,7 @@ pub use tables::{
 
 use async_trait::async_trait;
 use files::LocalFiles;
-use orchestrator::attempt::{RunContext, TaskError};
+use orchestrator::attempt::{Profile, RunContext, TaskError};
 use orchestrator::dataset::{DatasetName, Scheme};
 use orchestrator::kind::Catalog;
 use std::path::{Path, PathBuf};
@@ -35,8 +35,13 @@ pub struct Places {
 impl Places {
     /// The places of a run.
     pub fn open(run: &RunContext) -> Result<Places, TaskError> {
-        match run.profile.name.as_str() {
-            "embedded" => Places::embedded(&run.data_dir),
+        Places::of_profile(&run.profile, &run.data_dir)
+    }
+
+    /// The places that a profile names. Connects to nothing.
+    pub fn of_profile(profile: &Profile, data_dir: &Path) -> Result<Places, TaskError> {
+        match profile.name.as_str() {
+            "embedded" => Places::embedded(data_dir),
             other => Err(TaskError::permanent(format!(
                 "the profile `{other}` has no places yet; use the profile `embedded`"
             ))),
