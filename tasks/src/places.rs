@@ -1,0 +1,119 @@
+//! Places: where datasets are kept, by profile.
+
+pub mod artifacts;
+mod durable;
+pub mod files;
+pub mod publish;
+pub mod tables;
+
+pub use artifacts::{ArtifactSink, Artifacts};
+pub use durable::DurableStore;
+pub use files::{FileEntry, FileSink, Files};
+pub use publish::publish_table;
+pub use tables::{
+    Publication, StageOptions, StageWriter, Staged, TableFile, TableSnapshot, TableVersion, Tables,
+};
+
+use async_trait::async_trait;
+use files::LocalFiles;
+use orchestrator::attempt::{Profile, RunContext, TaskError};
+use orchestrator::dataset::{DatasetName, Scheme};
+use orchestrator::kind::Catalog;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use url::Url;
+
+/// The places of one data directory, as a profile reaches them. Cheap to clone.
+#[derive(Clone)]
+pub struct Places {
+    data_dir: PathBuf,
+    files: Arc<dyn Files>,
+    tables: Tables,
+    artifacts: Artifacts,
+}
+
+impl Places {
+    /// The places of a run.
+    pub fn open(run: &RunContext) -> Result<Places, TaskError> {
+        Places::of_profile(&run.profile, &run.data_dir)
+    }
+
+    /// The places that a profile names. Connects to nothing.
+    pub fn of_profile(profile: &Profile, data_dir: &Path) -> Result<Places, TaskError> {
+        match profile.name.as_str() {
+            "embedded" => Places::embedded(data_dir),
+            other => Err(TaskError::permanent(format!(
+                "the profile `{other}` has no places yet; use the profile `embedded`"
+            ))),
+        }
+    }
+
+    /// Everything below the data directory. Touches nothing.
+    pub fn embedded(data_dir: &Path) -> Result<Places, TaskError> {
+        let data_dir = std::path::absolute(data_dir).map_err(|error| {
+            TaskError::io(format!("can't use `{}` for data", data_dir.display()), &error)
+        })?;
+        let root = Url::from_directory_path(data_dir.join("tables")).map_err(|()| {
+            TaskError::permanent(format!("`{}` is not a path", data_dir.display()))
+        })?;
+        Ok(Places {
+            files: Arc::new(LocalFiles::new(&data_dir.join("files"))?),
+            tables: Tables::new(root, Arc::new(DurableStore::new()))?,
+            artifacts: Artifacts::new(&data_dir.join("artifacts")),
+            data_dir,
+        })
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    pub fn files(&self) -> &dyn Files {
+        self.files.as_ref()
+    }
+
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    pub fn artifacts(&self) -> &Artifacts {
+        &self.artifacts
+    }
+}
+
+#[async_trait]
+impl Catalog for Places {
+    fn locate(&self, dataset: &DatasetName) -> String {
+        let name = dataset.name();
+        match dataset.scheme() {
+            Scheme::File => readable(&self.files.url(name)),
+            Scheme::Table => readable(&self.tables.url(name)),
+            Scheme::Artifact => self.artifacts.directory(name).display().to_string(),
+            Scheme::Topic | Scheme::Kv => {
+                let directory = self.data_dir.join(format!("{}s", dataset.scheme()));
+                directory.join(name).display().to_string()
+            }
+        }
+    }
+
+    async fn exists(&self, dataset: &DatasetName) -> Result<bool, TaskError> {
+        let name = dataset.name();
+        match dataset.scheme() {
+            Scheme::File => Ok(!self.files.list(name).await?.is_empty()),
+            Scheme::Table => Ok(self.tables.latest(name).await?.is_some()),
+            Scheme::Artifact => Ok(self.artifacts.directory(name).join("latest").exists()),
+            Scheme::Topic | Scheme::Kv => {
+                let directory = self.data_dir.join(format!("{}s", dataset.scheme()));
+                Ok(directory.join(name).exists())
+            }
+        }
+    }
+}
+
+/// A path for people, where the URL is one of this machine.
+fn readable(url: &Url) -> String {
+    match url.to_file_path() {
+        Ok(path) if url.scheme() == "file" => path.display().to_string(),
+        _ => url.to_string(),
+    }
+}

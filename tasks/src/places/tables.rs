@@ -1,0 +1,137 @@
+//! `table:` datasets: Delta tables over an object store.
+//!
+//! Delta gives versions, atomic commits and foreign readers. Ours are the guards it lacks: what is
+//! visible is durable (the store's part), a publication comes once (`commit`), columns have types
+//! that read back as they were (`schema`), and statistics never hide a row (`stats`).
+
+mod commit;
+mod condition;
+mod failure;
+mod log;
+mod marker;
+mod parquet_file;
+mod partition;
+mod schema;
+mod snapshot;
+mod stage;
+mod stats;
+
+#[cfg(test)]
+mod conformance;
+
+pub use commit::Publication;
+pub use log::TableVersion;
+pub use schema::type_name;
+pub use snapshot::{TableFile, TableSnapshot};
+pub use stage::{StageOptions, StageWriter, Staged};
+
+use deltalake_core::logstore::{LogStoreRef, StorageConfig, logstore_with};
+use deltalake_core::{DeltaTable, DeltaTableError};
+use failure::failed;
+use object_store::ObjectStore;
+use object_store::path::Path as StorePath;
+use orchestrator::attempt::TaskError;
+use std::sync::Arc;
+use url::Url;
+
+/// The tables below one directory of an object store. `name` is always the part behind `table:`.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    /// Ends with a slash.
+    root: Url,
+    path: StorePath,
+    store: Arc<dyn ObjectStore>,
+}
+
+impl Tables {
+    /// `store` is the one behind the scheme and authority of `root`. Touches neither.
+    pub fn new(root: Url, store: Arc<dyn ObjectStore>) -> Result<Tables, TaskError> {
+        let mut root = root;
+        if !root.path().ends_with('/') {
+            root.set_path(&format!("{}/", root.path()));
+        }
+        let path = StorePath::from_url_path(root.path())
+            .map_err(|error| TaskError::permanent(format!("`{root}` is not a place: {error}")))?;
+        Ok(Tables { root, path, store })
+    }
+
+    /// Where a table lies.
+    pub fn url(&self, name: &str) -> Url {
+        let mut url = self.root.clone();
+        url.set_path(&format!("{}{name}/", url.path()));
+        url
+    }
+
+    pub fn store(&self) -> Arc<dyn ObjectStore> {
+        self.store.clone()
+    }
+
+    /// The names of all tables, sorted.
+    pub async fn names(&self) -> Result<Vec<String>, TaskError> {
+        let listed = match self.store.list_with_delimiter(Some(&self.path)).await {
+            Ok(listed) => listed,
+            Err(object_store::Error::NotFound { .. }) => return Ok(Vec::new()),
+            Err(error) => return Err(failed("can't list the tables", &error)),
+        };
+        let mut names = Vec::new();
+        for directory in listed.common_prefixes {
+            let Some(name) = directory.parts().next_back() else { continue };
+            let name = name.as_ref().to_owned();
+            if self.latest(&name).await?.is_some() {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// A version, to read.
+    pub async fn read(&self, name: &str, version: i64) -> Result<TableSnapshot, TaskError> {
+        let gone = || {
+            TaskError::permanent(format!(
+                "`table:{name}` has no version {version}, or it has been pruned"
+            ))
+        };
+        if version < 0 {
+            return Err(gone());
+        }
+        let table = match self.open(name, Some(version)).await {
+            Ok(table) => table.ok_or_else(gone)?,
+            Err(error) => {
+                let newest = self.latest(name).await?;
+                return Err(if newest < Some(version) { gone() } else { error });
+            }
+        };
+        let state = table.snapshot().map_err(|error| failed("can't read a table", &error))?;
+        let schema = commit::declared(state.metadata())
+            .map_err(|error| error.context(format!("can't read `table:{name}`")))?;
+        TableSnapshot::new(name, &self.table_path(name), table, schema)
+    }
+
+    pub(crate) fn table_path(&self, name: &str) -> StorePath {
+        self.path.clone().join(name)
+    }
+
+    fn log_store(&self, name: &str) -> Result<LogStoreRef, DeltaTableError> {
+        logstore_with(self.store.clone(), &self.url(name), StorageConfig::default())
+    }
+
+    /// The table at a version, or the newest; `None` if there is none.
+    async fn open(
+        &self,
+        name: &str,
+        version: Option<i64>,
+    ) -> Result<Option<DeltaTable>, TaskError> {
+        let doing = |error| failed(format!("can't open `table:{name}`"), &error);
+        let mut table = DeltaTable::new(self.log_store(name).map_err(doing)?);
+        let loaded = match version {
+            Some(version) => table.load_version(version as u64).await,
+            None => table.load().await,
+        };
+        match loaded {
+            Ok(()) => Ok(Some(table)),
+            Err(DeltaTableError::NotATable(_) | DeltaTableError::InvalidVersion(_)) => Ok(None),
+            Err(error) => Err(doing(error)),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! A table's log: versions, who made them, and keeping it quick to open.
+
+use super::Tables;
+use super::commit::declared;
+use super::failure::failed;
+use super::schema::columns;
+use bytes::Bytes;
+use deltalake_core::kernel::{CommitInfo, Snapshot, Version};
+use deltalake_core::protocol::checkpoints;
+use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use object_store::{ObjectStore as _, ObjectStoreExt};
+use orchestrator::attempt::TaskError;
+use orchestrator::event::Published;
+use serde_json::Value;
+
+pub(crate) const RUN: &str = "tidemill.run";
+pub(crate) const TASK: &str = "tidemill.task";
+pub(crate) const PUBLICATION: &str = "tidemill.publication";
+/// What the publication wrote.
+pub(crate) const ROWS: &str = "tidemill.rows";
+pub(crate) const BYTES: &str = "tidemill.bytes";
+/// What the table held afterwards.
+pub(crate) const TABLE_ROWS: &str = "tidemill.table_rows";
+pub(crate) const TABLE_BYTES: &str = "tidemill.table_bytes";
+
+/// Opening reads the newest checkpoint and the commits behind it, about half a millisecond each.
+pub(crate) const CHECKPOINT_INTERVAL: u64 = 20;
+
+/// A version of a table in its history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableVersion {
+    pub version: i64,
+    pub at: Timestamp,
+    /// As Delta calls it: `WRITE`, `MERGE`, `OPTIMIZE`.
+    pub operation: String,
+    /// Rows in the table, if tidemill wrote the version.
+    pub rows: Option<u64>,
+    /// Size as stored, if tidemill wrote the version.
+    pub bytes: Option<u64>,
+    pub run: Option<String>,
+    pub task: Option<String>,
+    pub publication: Option<String>,
+}
+
+impl Tables {
+    /// The newest version, or `None` if there is no such table.
+    pub async fn latest(&self, name: &str) -> Result<Option<i64>, TaskError> {
+        Ok(self.commits(name).await?.into_iter().max())
+    }
+
+    /// All versions whose commits are still there, newest first.
+    pub async fn history(&self, name: &str) -> Result<Vec<TableVersion>, TaskError> {
+        let mut versions = self.commits(name).await?;
+        versions.sort_unstable_by(|a, b| b.cmp(a));
+        futures::stream::iter(versions)
+            .map(|version| async move {
+                let info = self.commit_info(name, version).await?;
+                Ok(info.map(|info| table_version(version, &info)))
+            })
+            .buffered(8)
+            .try_filter_map(|found| async move { Ok(found) })
+            .try_collect()
+            .await
+    }
+
+    /// The commit that carries the publication's id, if there is one behind version `after`
+    /// (`None`: behind the beginning). Reads those commits and no more.
+    pub async fn find(
+        &self,
+        name: &str,
+        publication_id: &str,
+        after: Option<i64>,
+    ) -> Result<Option<Published>, TaskError> {
+        match self.latest(name).await? {
+            Some(newest) => self.find_until(name, publication_id, after, newest).await,
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) async fn find_until(
+        &self,
+        name: &str,
+        publication_id: &str,
+        after: Option<i64>,
+        newest: i64,
+    ) -> Result<Option<Published>, TaskError> {
+        for version in (after.map_or(0, |after| after + 1)..=newest).rev() {
+            let Some(info) = self.commit_info(name, version).await? else {
+                return Err(TaskError::permanent(format!(
+                    "can't tell whether `table:{name}` already holds this publication: the commit \
+                     of version {version} is gone from its log"
+                )));
+            };
+            if text(&info, PUBLICATION).as_deref() != Some(publication_id) {
+                continue;
+            }
+            let log_store =
+                self.log_store(name).map_err(|error| failed("can't open a table", &error))?;
+            let snapshot = Snapshot::try_new(log_store.as_ref(), Some(version as Version))
+                .await
+                .map_err(|error| failed(format!("can't read `table:{name}`"), &error))?;
+            return Ok(Some(Published {
+                version: Some(version),
+                rows: number(&info, ROWS).unwrap_or(0),
+                bytes: number(&info, BYTES).unwrap_or(0),
+                schema: columns(declared(snapshot.metadata())?.as_ref()),
+            }));
+        }
+        Ok(None)
+    }
+
+    /// How far the reader `app` had come, as of the newest version: what was last committed in
+    /// [`Publication::positions`](super::Publication::positions) under this name.
+    pub async fn position(&self, name: &str, app: &str) -> Result<Option<i64>, TaskError> {
+        let Some(table) = self.open(name, None).await? else { return Ok(None) };
+        let doing = |error| failed(format!("can't read `table:{name}`"), &error);
+        let state = table.snapshot().map_err(doing)?;
+        state.transaction_version(&table.log_store(), app).await.map_err(doing)
+    }
+
+    /// Versions whose commit is in the log, in no order.
+    async fn commits(&self, name: &str) -> Result<Vec<i64>, TaskError> {
+        let directory = self.table_path(name).join("_delta_log");
+        let listed = self.store().list_with_delimiter(Some(&directory)).await;
+        let listed = match listed {
+            Ok(listed) => listed,
+            Err(object_store::Error::NotFound { .. }) => return Ok(Vec::new()),
+            Err(error) => return Err(failed(format!("can't look at `table:{name}`"), &error)),
+        };
+        Ok(listed.objects.iter().filter_map(|object| commit_version(object)).collect())
+    }
+
+    async fn commit_info(&self, name: &str, version: i64) -> Result<Option<CommitInfo>, TaskError> {
+        let path = self.table_path(name).join("_delta_log").join(format!("{version:020}.json"));
+        let doing = || format!("can't read version {version} of `table:{name}`");
+        let bytes = match self.store().get(&path).await {
+            Ok(found) => found.bytes().await,
+            Err(error) => Err(error),
+        };
+        match bytes {
+            Ok(bytes) => parse_info(&bytes).map_err(|error| failed(doing(), &error)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(failed(doing(), &error)),
+        }
+    }
+
+    /// After a commit, now and then: a checkpoint, so that the log stays quick to open, and no
+    /// commits older than the table's retention behind it. The commit counts whatever happens here.
+    pub(crate) async fn keep_up(&self, name: &str, version: Version) {
+        if (version + 1) % CHECKPOINT_INTERVAL != 0 {
+            return;
+        }
+        let checkpoint = async {
+            let Some(table) = self.open(name, Some(version as i64)).await? else { return Ok(()) };
+            let doing = |error| failed("can't write a checkpoint", &error);
+            checkpoints::create_checkpoint(&table, None).await.map_err(doing)?;
+            checkpoints::cleanup_metadata(&table, None).await.map_err(doing)?;
+            Ok::<(), TaskError>(())
+        };
+        if let Err(error) = checkpoint.await {
+            tracing::warn!("`table:{name}` stays slow to open: {error}");
+        }
+    }
+}
+
+fn commit_version(object: &object_store::ObjectMeta) -> Option<i64> {
+    let stem = object.location.filename()?.strip_suffix(".json")?;
+    (stem.len() == 20 && stem.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| stem.parse().ok())?
+}
+
+/// The commit's own account of itself: by convention its first line.
+fn parse_info(commit: &Bytes) -> Result<Option<CommitInfo>, serde_json::Error> {
+    for line in commit.split(|byte| *byte == b'\n') {
+        let trimmed = line.trim_ascii();
+        if trimmed.starts_with(b"{\"commitInfo\"") {
+            let mut value: Value = serde_json::from_slice(trimmed)?;
+            return serde_json::from_value(value["commitInfo"].take()).map(Some);
+        }
+    }
+    // Another program's commit may have none; it is a version all the same.
+    Ok(Some(CommitInfo::default()))
+}
+
+fn table_version(version: i64, info: &CommitInfo) -> TableVersion {
+    TableVersion {
+        version,
+        at: info
+            .timestamp
+            .and_then(|millis| Timestamp::from_millisecond(millis).ok())
+            .unwrap_or_default(),
+        operation: info.operation.clone().unwrap_or_default(),
+        rows: number(info, TABLE_ROWS),
+        bytes: number(info, TABLE_BYTES),
+        run: text(info, RUN),
+        task: text(info, TASK),
+        publication: text(info, PUBLICATION),
+    }
+}
+
+fn text(info: &CommitInfo, key: &str) -> Option<String> {
+    info.info.get(key).and_then(Value::as_str).map(str::to_owned)
+}
+
+fn number(info: &CommitInfo, key: &str) -> Option<u64> {
+    info.info.get(key).and_then(Value::as_u64)
+}
