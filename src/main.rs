@@ -1,1 +1,148 @@
-fn main() {}
+//! tidemill: data pipelines in YAML that survive being killed, and explain themselves.
+
+mod cancel;
+mod history;
+mod logs;
+mod output;
+mod pipeline;
+mod plan;
+mod progress;
+mod run;
+mod show;
+mod summary;
+mod terminal;
+mod validate;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use indicatif::MultiProgress;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Ended well.
+pub const OK: u8 = 0;
+/// The run failed, or the command could not do what it should.
+pub const FAILED: u8 = 1;
+/// The command line or a pipeline is wrong; nothing was run.
+pub const INVALID: u8 = 2;
+/// Another process has the run, or as many runs of the pipeline as may be are active.
+pub const BUSY: u8 = 3;
+/// The run was cancelled.
+pub const CANCELLED: u8 = 130;
+
+/// Runs data pipelines that are written down in YAML.
+#[derive(Parser)]
+#[command(
+    version,
+    max_term_width = 100,
+    after_help = "Examples:
+  tidemill run pipelines/hello.yaml              run a pipeline
+  tidemill run pipelines/ecommerce.yaml --set rows=10000000
+  tidemill run --resume latest                   finish what a killed process began
+  tidemill history                               what ran, and how it went
+  tidemill logs latest clean -f                  what a task said
+
+Exit codes: 0 all well, 1 failed, 2 the pipeline or the command line is wrong, 3 busy, 130 cancelled"
+)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Options of every verb.
+#[derive(Args, Clone)]
+pub struct Common {
+    /// Where runs, tables and logs are kept [default: tidemill-data beside tidemill.yaml]
+    #[arg(
+        long,
+        global = true,
+        env = "TIDEMILL_DATA_DIR",
+        value_name = "DIR",
+        help_heading = "Common"
+    )]
+    data_dir: Option<PathBuf>,
+    /// Show more on the terminal: -v what tasks say, -vv details; RUST_LOG chooses exactly
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Common")]
+    verbose: u8,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, help_heading = "Common")]
+    color: Color,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run a pipeline, or go on with a run whose process was killed
+    Run(run::Arguments),
+    /// Check pipelines, and report every problem
+    Validate(validate::Arguments),
+    /// Show what a run would do, and touch nothing
+    Plan(plan::Arguments),
+    /// List runs, newest first
+    History(history::Arguments),
+    /// Show one run: its tasks, attempts, rows, and why something failed
+    Show(show::Arguments),
+    /// Print what a run's tasks said
+    Logs(logs::Arguments),
+    /// Ask a run to stop
+    Cancel(cancel::Arguments),
+    /// (internal) Kill the commands on standard input when it closes
+    #[command(hide = true)]
+    Guard,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.common.color {
+        Color::Auto => {}
+        Color::Always => anstream::ColorChoice::Always.write_global(),
+        Color::Never => anstream::ColorChoice::Never.write_global(),
+    }
+    let bars = MultiProgress::new();
+    terminal::init(cli.common.verbose, &bars);
+    let done = match cli.verb {
+        Verb::Run(arguments) => run::run(&cli.common, arguments, bars),
+        Verb::Validate(arguments) => validate::run(&arguments),
+        Verb::Plan(arguments) => plan::run(&cli.common, &arguments),
+        Verb::History(arguments) => history::run(&cli.common, &arguments),
+        Verb::Show(arguments) => show::run(&cli.common, &arguments),
+        Verb::Logs(arguments) => logs::run(&cli.common, &arguments),
+        Verb::Cancel(arguments) => cancel::run(&cli.common, &arguments),
+        Verb::Guard => {
+            tasks::shell::guard(std::io::stdin().lock());
+            Ok(OK)
+        }
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) if is_broken_pipe(&error) => ExitCode::from(OK),
+        Err(error) => {
+            let red = anstyle::AnsiColor::Red.on_default().bold();
+            anstream::eprintln!("{red}error{red:#}: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// Whether the reader of our output has seen enough (`tidemill history | head`).
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}

@@ -78,6 +78,8 @@ codes! {
     BadFormat = "bad-format",
     BadName = "bad-name",
     BadDataset = "bad-dataset",
+    /// A dataset that a task reads, that no task writes and that is not there.
+    MissingDataset = "missing-dataset",
     UnknownKind = "unknown-kind",
     UnknownTask = "unknown-task",
     UnknownPort = "unknown-port",

@@ -22,8 +22,8 @@ mod planner;
 mod select;
 mod tasks;
 
-/// What a plan is made for.
-#[derive(Clone, Debug)]
+/// What a plan is made for. Stored with the run: a resumed run plans with the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlanRequest {
     /// Params by name, as texts: `--set rows=1000`.
     pub set: Vec<(String, String)>,
@@ -53,7 +53,7 @@ impl PlanRequest {
 }
 
 /// What one run will do.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Plan {
     pub pipeline: String,
     #[serde(default)]
@@ -76,7 +76,7 @@ fn one() -> u32 {
 }
 
 /// The half-open span of time `[start, end)` that a run is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interval {
     pub start: Timestamp,
     pub end: Timestamp,

@@ -1,3 +1,22 @@
-//! The built-in task kinds of tidemill and their connections to the outside.
+//! The built-in kinds of tasks, and the places where datasets are kept.
 
 pub mod places;
+pub mod shell;
+
+use orchestrator::attempt::{Profile, TaskError};
+use orchestrator::kind::Kinds;
+use places::Places;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The kinds of tasks. `guard`: the program and arguments that run [`shell::guard`].
+pub fn kinds(guard: Option<Vec<String>>) -> Kinds {
+    Kinds::new(vec![
+        Arc::new(shell::Shell::new(guard)), //
+    ])
+}
+
+/// What the places of a profile know of datasets.
+pub fn catalog(profile: &Profile, data_dir: &Path) -> Result<Places, TaskError> {
+    Places::of_profile(profile, data_dir)
+}

@@ -71,12 +71,19 @@ impl RunState {
             }
             match self.judge(task, conditions) {
                 Verdict::Run => self.make_ready(task),
+                // Released early by a stream: how its writer ends may still change the reason, and
+                // with it what comes after. It is looked at again then.
+                Verdict::End(state, _) if self.waits_for_upstream(task, state) => {}
                 Verdict::End(state, reason) => {
                     let task = self.name(task);
                     self.follow(Event::TaskEnded { task, state, reason }, events);
                 }
             }
         }
+    }
+
+    fn waits_for_upstream(&self, task: usize, state: TaskEnd) -> bool {
+        self.tasks[task].upstream_open > 0 && (state != TaskEnd::Cancelled || self.cancel.is_none())
     }
 
     fn judge(&self, task: usize, conditions: &dyn Conditions) -> Verdict {

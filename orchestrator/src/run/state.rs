@@ -4,7 +4,7 @@
 //! and at every recovery alike; [`RunState::advance`](super::advance) says what follows. A
 //! finished task costs its out-degree, never the size of the graph.
 
-use crate::dataset::Scheme;
+use crate::dataset::{DatasetName, Scheme};
 use crate::event::{AttemptResult, Counts, ErrorClass, Event, Offsets, Published, RunEnd, TaskEnd};
 use crate::plan::{EdgeReason, Plan};
 use indexmap::IndexMap;
@@ -21,6 +21,8 @@ pub struct RunState {
     /// Attempts that may run at once; see [`RunState::takes_a_slot`].
     pub(super) jobs: usize,
     index: HashMap<String, usize>,
+    /// The task and the output that write a dataset.
+    writers: HashMap<DatasetName, (usize, String)>,
     downstream: Vec<Vec<Link>>,
     pub(super) tasks: Vec<TaskState>,
     /// Position of each task in the plan's order.
@@ -70,6 +72,8 @@ pub struct TaskState {
     pub outputs: IndexMap<String, OutputState>,
     /// Links into this task that still hold it back.
     held_by: usize,
+    /// Tasks before this one that have not ended.
+    pub(super) upstream_open: usize,
     /// Whether the links of topics out of this task hold their readers back no longer.
     released: bool,
     pub(super) upstream: Upstream,
@@ -109,6 +113,18 @@ pub enum Phase {
     Ended(TaskEnd),
 }
 
+impl Phase {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Phase::Waiting => "waiting",
+            Phase::Ready => "ready",
+            Phase::Running => "running",
+            Phase::Failing | Phase::Sleeping(_) => "retrying",
+            Phase::Ended(end) => end.as_str(),
+        }
+    }
+}
+
 /// An event that does not fit the state: a defect, or a damaged journal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the journal does not fit the run: {0}")]
@@ -125,6 +141,7 @@ impl RunState {
             run_id: run_id.into(),
             jobs: jobs.max(1),
             index: plan.tasks.iter().enumerate().map(|(i, t)| (t.name.clone(), i)).collect(),
+            writers: HashMap::new(),
             downstream: vec![Vec::new(); count],
             tasks: vec![TaskState::default(); count],
             rank,
@@ -152,10 +169,12 @@ impl RunState {
         for ((from, to), stream) in links {
             state.downstream[from].push(Link { to, stream });
             state.tasks[to].held_by += 1;
+            state.tasks[to].upstream_open += 1;
             state.tasks[to].reads_stream |= stream;
         }
         for (task, planned) in plan.tasks.iter().enumerate() {
             for (name, output) in &planned.outputs {
+                state.writers.insert(output.dataset.clone(), (task, name.clone()));
                 let topic = output.dataset.scheme() == Scheme::Topic;
                 let output = OutputState { topic, ..OutputState::default() };
                 state.tasks[task].outputs.insert(name.clone(), output);
@@ -198,6 +217,25 @@ impl RunState {
     /// Running readers of a topic whose writer failed: their attempts must be stopped.
     pub fn orphans(&self) -> impl Iterator<Item = usize> {
         self.orphans.iter().copied()
+    }
+
+    /// The version of a dataset that this run has published.
+    pub fn published_version(&self, dataset: &DatasetName) -> Option<i64> {
+        let (writer, output) = self.writers.get(dataset)?;
+        self.tasks[*writer].outputs.get(output)?.published.as_ref()?.version
+    }
+
+    /// What a new owner of the run tells first: the attempts that died with the process before.
+    pub fn lost_attempts(&self) -> Vec<Event> {
+        let running = self.tasks().filter(|(_, task)| task.phase == Phase::Running);
+        running
+            .map(|(name, task)| Event::AttemptEnded {
+                task: name.to_owned(),
+                attempt: task.attempts,
+                result: AttemptResult::Lost,
+                counts: Counts::default(),
+            })
+            .collect()
     }
 
     /// A reader of a stream runs beside its writer and takes no slot of its own; else a writer
@@ -395,29 +433,33 @@ impl RunState {
         };
         for link in self.downstream[task].clone() {
             let reader = &mut self.tasks[link.to];
+            reader.upstream_open -= 1;
             match end {
                 TaskEnd::Succeeded => {}
                 TaskEnd::Failed | TaskEnd::UpstreamFailed => reader.upstream.failed = Some(culprit),
                 TaskEnd::Skipped => reader.upstream.skipped = Some(culprit),
                 TaskEnd::Cancelled => reader.upstream.cancelled = Some(culprit),
             }
-            if !(link.stream && released) {
+            if link.stream && released {
+                self.writer_ended(link.to, end);
+            } else {
                 self.let_go(link.to);
-            } else if end != TaskEnd::Succeeded {
-                self.orphan(link.to);
             }
         }
         Ok(())
     }
 
-    /// The writer of a topic ended without success after its reader was let go.
-    fn orphan(&mut self, task: usize) {
-        match self.tasks[task].phase {
-            Phase::Running => {
-                self.orphans.insert(task);
+    /// The writer of a topic ended after its reader was let go.
+    fn writer_ended(&mut self, reader: usize, end: TaskEnd) {
+        match self.tasks[reader].phase {
+            Phase::Waiting if self.tasks[reader].held_by == 0 => self.fresh.push_back(reader),
+            Phase::Running if end != TaskEnd::Succeeded => {
+                self.orphans.insert(reader);
             }
-            Phase::Ready | Phase::Sleeping(_) | Phase::Failing => self.look_again(task),
-            Phase::Waiting | Phase::Ended(_) => {}
+            Phase::Ready | Phase::Sleeping(_) | Phase::Failing if end != TaskEnd::Succeeded => {
+                self.look_again(reader);
+            }
+            _ => {}
         }
     }
 

@@ -1,0 +1,63 @@
+//! Who owns a run: an operating-system lock on `runs/<id>/lock`, held as long as the process
+//! lives. A stopped process or a stepped clock cannot lose it, and a dead one is seen at once.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+/// The directory of a run: its lock, logs and scratch files.
+pub fn run_directory(data_dir: &Path, run: &str) -> PathBuf {
+    data_dir.join("runs").join(run)
+}
+
+/// The lock of a run, held until it is dropped or the process dies.
+#[derive(Debug)]
+pub struct RunLock {
+    _file: File,
+}
+
+impl RunLock {
+    /// Takes the lock; `None` if another process holds it.
+    pub fn acquire(data_dir: &Path, run: &str) -> io::Result<Option<RunLock>> {
+        let directory = run_directory(data_dir, run);
+        std::fs::create_dir_all(&directory)?;
+        let path = directory.join("lock");
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        // Someone who asks whether the run is alive holds a shared lock for an instant.
+        for _ in 0..50 {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(RunLock { _file: file })),
+                Err(TryLockError::WouldBlock) => sleep(Duration::from_millis(5)),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Whether a process owns the run.
+pub fn is_alive(data_dir: &Path, run: &str) -> bool {
+    let Ok(file) = File::open(run_directory(data_dir, run).join("lock")) else {
+        return false;
+    };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_owner_at_a_time_and_death_is_seen() {
+        let data = tempfile::tempdir().unwrap();
+        assert!(!is_alive(data.path(), "r"));
+        let lock = RunLock::acquire(data.path(), "r").unwrap().unwrap();
+        assert!(is_alive(data.path(), "r"));
+        assert!(RunLock::acquire(data.path(), "r").unwrap().is_none());
+        drop(lock);
+        assert!(!is_alive(data.path(), "r"));
+        assert!(RunLock::acquire(data.path(), "r").unwrap().is_some());
+    }
+}

@@ -1,0 +1,185 @@
+//! What several verbs need: the data directory, the store, the kinds, a planned pipeline.
+
+use crate::{Common, output};
+use anyhow::{Result, bail};
+use jiff::{Timestamp, civil, tz::TimeZone};
+use orchestrator::attempt::Profile;
+use orchestrator::diagnostic::Problems;
+use orchestrator::kind::Kinds;
+use orchestrator::load::{self, Definition};
+use orchestrator::plan::{self, Interval, Plan, PlanRequest};
+use orchestrator::preflight;
+use orchestrator::project;
+use orchestrator::run::ownership;
+use orchestrator::store::{RunRow, RunStatus, Store, StoredRun};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What of a pipeline is run, and with which values.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Choice {
+    /// Set a parameter; may be repeated
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
+    set: Vec<(String, String)>,
+    /// Profile of tidemill.yaml [default: embedded]
+    #[arg(long)]
+    profile: Option<String>,
+    /// The day that the run is about [default: yesterday]
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_day)]
+    date: Option<Interval>,
+    /// Run only this task; may be repeated
+    #[arg(long, value_name = "TASK")]
+    only: Vec<String>,
+    /// Run this task and all that come after it; may be repeated
+    #[arg(long, value_name = "TASK")]
+    from: Vec<String>,
+}
+
+fn parse_setting(text: &str) -> std::result::Result<(String, String), String> {
+    let (name, value) =
+        text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form NAME=VALUE"))?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+impl Choice {
+    pub fn request(&self, now: Timestamp) -> PlanRequest {
+        PlanRequest {
+            set: self.set.clone(),
+            profile: self.profile.clone(),
+            interval: self.date,
+            only: self.only.clone(),
+            from: self.from.clone(),
+            ..PlanRequest::new(now)
+        }
+    }
+}
+
+fn parse_day(text: &str) -> std::result::Result<Interval, String> {
+    let date: civil::Date =
+        text.parse().map_err(|_| format!("`{text}` is not a date such as 2026-11-23"))?;
+    Interval::of_day(date).map_err(|error| error.to_string())
+}
+
+/// A pipeline that can be run.
+pub struct Prepared {
+    pub definition: Definition,
+    pub request: PlanRequest,
+    pub plan: Arc<Plan>,
+}
+
+impl Prepared {
+    pub fn profile(&self) -> Profile {
+        let settings = self.definition.profiles.get(&self.plan.profile).cloned();
+        Profile { name: self.plan.profile.clone(), settings: settings.unwrap_or_default() }
+    }
+}
+
+/// The kinds of tasks that this program knows.
+pub fn kinds() -> Kinds {
+    let program = std::env::current_exe().ok();
+    let program = program.as_deref().and_then(Path::to_str);
+    tasks::kinds(program.map(|program| vec![program.to_owned(), "guard".to_owned()]))
+}
+
+/// Shows problems on standard error.
+pub fn complain(problems: &Problems) {
+    if !problems.diagnostics.is_empty() {
+        let color =
+            anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+        anstream::eprint!("{}", problems.render(color));
+    }
+}
+
+/// Loads and plans a pipeline; `None` if it has problems, which are then on standard error.
+pub fn prepare(file: &Path, choice: &Choice, now: Timestamp) -> Option<Prepared> {
+    let request = choice.request(now);
+    match load::load_and_plan(file, &kinds(), &request) {
+        Ok((definition, plan, warnings)) => {
+            complain(&Problems { diagnostics: warnings, sources: definition.sources() });
+            Some(Prepared { plan: Arc::new(plan), definition, request })
+        }
+        Err(problems) => {
+            complain(&problems);
+            None
+        }
+    }
+}
+
+/// A run's pipeline, as it was when the run began.
+pub fn restore(run: &StoredRun) -> Result<Prepared> {
+    let definition: Definition = serde_json::from_str(&run.definition)?;
+    let request: PlanRequest = serde_json::from_str(&run.request)?;
+    match plan::plan(&definition, &kinds(), &request) {
+        Ok((plan, _)) => Ok(Prepared { plan: Arc::new(plan), definition, request }),
+        Err(diagnostics) => {
+            let problems = Problems { diagnostics, sources: definition.sources() };
+            bail!(
+                "this version of tidemill no longer understands the definition that run {} was \
+                 started with:\n{}",
+                run.id,
+                problems.render(false)
+            )
+        }
+    }
+}
+
+/// Whether what nobody in the run writes is there to be read; problems go to standard error.
+pub fn preflight(
+    prepared: &Prepared,
+    data_dir: &Path,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<bool> {
+    let catalog = tasks::catalog(&prepared.profile(), data_dir)?;
+    let (definition, plan) = (&prepared.definition, &prepared.plan);
+    let diagnostics = runtime.block_on(preflight::preflight(definition, plan, &catalog))?;
+    let ok = diagnostics.is_empty();
+    complain(&Problems { diagnostics, sources: definition.sources() });
+    Ok(ok)
+}
+
+/// The data directory for a pipeline in `start`: the option, else that of the project.
+pub fn data_dir(common: &Common, start: &Path) -> Result<PathBuf> {
+    if let Some(data_dir) = &common.data_dir {
+        return Ok(std::path::absolute(data_dir)?);
+    }
+    match project::find_project(start) {
+        Ok(project) => Ok(project.data_dir),
+        Err(problems) => bail!("the project file has problems:\n{}", problems.render(false)),
+    }
+}
+
+/// The store of the data directory for the current directory; an error if nothing ever ran there.
+pub fn open_store(common: &Common) -> Result<(Store, PathBuf)> {
+    let data_dir = data_dir(common, Path::new("."))?;
+    match Store::open_existing(&data_dir)? {
+        Some(store) => Ok((store, data_dir)),
+        None => bail!(
+            "no run has been made in `{}` yet; start one with `tidemill run FILE`, or name \
+             another data directory with --data-dir",
+            data_dir.display()
+        ),
+    }
+}
+
+/// A run's state as people see it.
+pub fn status(row: &RunRow, data_dir: &Path) -> RunStatus {
+    row.status(row.end.is_none() && ownership::is_alive(data_dir, &row.id))
+}
+
+/// The interval: its date where it is a day, else both ends.
+pub fn interval(interval: Interval) -> String {
+    let date = interval.start.to_zoned(TimeZone::UTC).date();
+    if Interval::of_day(date).is_ok_and(|day| day == interval) {
+        date.to_string()
+    } else {
+        format!("{} to {}", output::time(interval.start), output::time(interval.end))
+    }
+}
+
+/// Prints to standard output, in colour where that is wanted.
+pub fn print(text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut out = anstream::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}

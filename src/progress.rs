@@ -1,0 +1,231 @@
+//! What a running pipeline shows: a live line for each task at work, plain lines where there is no
+//! terminal, or JSON lines.
+
+use crate::output;
+use crate::summary::Times;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::SignedDuration;
+use orchestrator::attempt::Progress;
+use orchestrator::event::{AttemptResult, Event};
+use orchestrator::run::{Observer, Phase, RunState};
+use orchestrator::store::Record;
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    Live,
+    Plain,
+    Json,
+}
+
+impl Style {
+    pub fn choose(json: bool) -> Style {
+        match (json, std::io::stderr().is_terminal()) {
+            (true, _) => Style::Json,
+            (false, true) => Style::Live,
+            (false, false) => Style::Plain,
+        }
+    }
+}
+
+/// Watches a run and shows it. Cheap to clone.
+#[derive(Clone)]
+pub struct Display {
+    style: Style,
+    bars: MultiProgress,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    times: Times,
+    /// Attempts at work, by task.
+    active: BTreeMap<String, Active>,
+    name_width: usize,
+}
+
+struct Active {
+    progress: Arc<Progress>,
+    bar: ProgressBar,
+    started: Instant,
+    said: Instant,
+}
+
+impl Display {
+    pub fn new(style: Style, bars: MultiProgress) -> Self {
+        if style != Style::Live {
+            bars.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        Display { style, bars, shared: Arc::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The times of the run so far.
+    pub fn times(&self) -> Times {
+        self.lock().times.clone()
+    }
+
+    /// Draws the counters again; call it about ten times a second.
+    pub fn tick(&self) {
+        let mut shared = self.lock();
+        let name_width = shared.name_width;
+        for (task, active) in &mut shared.active {
+            let line = line(task, name_width, active);
+            match self.style {
+                Style::Live => active.bar.set_message(line),
+                Style::Plain if active.said.elapsed() > Duration::from_secs(10) => {
+                    active.said = Instant::now();
+                    self.say(&line);
+                }
+                Style::Plain | Style::Json => {}
+            }
+        }
+    }
+
+    /// Takes the live lines off the screen.
+    pub fn close(&self) {
+        self.lock().active.clear();
+        let _ = self.bars.clear();
+    }
+
+    /// A line above the live ones.
+    pub fn say(&self, line: &str) {
+        if self.style != Style::Json {
+            self.bars.suspend(|| anstream::eprintln!("{line}"));
+        }
+    }
+
+    fn told(&self, shared: &mut Shared, state: &RunState, event: &Event) {
+        match event {
+            Event::AttemptEnded { task, attempt, result, .. } => {
+                let active = shared.active.remove(task);
+                if let Some(active) = &active {
+                    active.bar.finish_and_clear();
+                }
+                let line = match result {
+                    AttemptResult::Failed { message, .. } => {
+                        let (style, mark) = output::state("failed");
+                        format!("{style}{mark} {task}{style:#}, attempt {attempt}: {message}")
+                    }
+                    AttemptResult::Succeeded { .. } => succeeded(state, shared, task),
+                    AttemptResult::Cancelled => {
+                        let (style, mark) = output::state("cancelled");
+                        format!("{style}{mark} {task}{style:#} cancelled")
+                    }
+                    AttemptResult::Lost => {
+                        let (style, mark) = output::state("lost");
+                        format!(
+                            "{style}{mark} {task}{style:#}, attempt {attempt}: lost with its process"
+                        )
+                    }
+                };
+                self.say(&line);
+            }
+            Event::RetryScheduled { task, at } => {
+                let pause = jiff::Timestamp::now().duration_until(*at).max(SignedDuration::ZERO);
+                let (style, mark) = output::state("retrying");
+                let pause = output::duration(pause);
+                self.say(&format!("{style}{mark} {task}{style:#} tries again in {pause}"));
+            }
+            Event::TaskEnded { task, state, reason } => {
+                let (style, mark) = output::state(state.as_str());
+                let why = reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+                let word = state.as_str().replace('_', " ");
+                self.say(&format!("{style}{mark} {task}{style:#} {word}{why}"));
+            }
+            Event::CancelRequested { reason } => self.say(&format!("cancelling: {reason}")),
+            _ => {}
+        }
+    }
+}
+
+impl Observer for Display {
+    fn events(&self, state: &RunState, records: &[Record]) {
+        let mut shared = self.lock();
+        if shared.name_width == 0 {
+            let names = state.plan().tasks.iter().map(|task| task.name.chars().count());
+            shared.name_width = names.max().unwrap_or(0).min(30);
+        }
+        for record in records {
+            shared.times.record(record);
+            // What an earlier process did is not news.
+            if record.epoch == state.epoch() {
+                self.told(&mut shared, state, &record.event);
+            }
+            if self.style == Style::Json {
+                // A closed pipe ends the program's output, not the run.
+                let _ = writeln!(std::io::stdout(), "{}", record_json(record));
+            }
+        }
+    }
+
+    fn progress(&self, task: &str, _attempt: u32, progress: &Arc<Progress>) {
+        let bar = self.bars.add(ProgressBar::no_length());
+        bar.set_style(ProgressStyle::with_template("{msg}").expect("a template without errors"));
+        let now = Instant::now();
+        let active = Active { progress: progress.clone(), bar, started: now, said: now };
+        self.lock().active.insert(task.to_owned(), active);
+    }
+}
+
+/// An event of the journal, as `-o json` prints it.
+pub fn record_json(record: &Record) -> serde_json::Value {
+    let mut value = serde_json::json!({ "seq": record.seq, "at": record.at });
+    if let (Some(object), Ok(serde_json::Value::Object(event))) =
+        (value.as_object_mut(), serde_json::to_value(&record.event))
+    {
+        object.extend(event);
+    }
+    value
+}
+
+fn succeeded(state: &RunState, shared: &Shared, task: &str) -> String {
+    let (style, mark) = output::state("succeeded");
+    let mut line = format!("{style}{mark}{style:#} {task:<width$}", width = shared.name_width);
+    if let Some(known) = state.task(task).filter(|known| matches!(known.phase, Phase::Ended(_))) {
+        let counts = known.counts;
+        let rows = counts.rows_out.max(counts.rows_in);
+        line.push_str(&figures(rows, counts.bytes_out));
+    }
+    if let Some(duration) = shared.times.task(task) {
+        line.push_str(&format!("  {:>11}", output::duration(duration)));
+    }
+    line
+}
+
+/// `   1.20 M rows    104 MB`, blank where there is nothing.
+fn figures(rows: u64, bytes: u64) -> String {
+    let rows = if rows == 0 { String::new() } else { format!("{} rows", output::count(rows)) };
+    let bytes = if bytes == 0 { String::new() } else { output::bytes(bytes) };
+    format!("  {rows:>13}  {bytes:>9}")
+}
+
+fn line(task: &str, name_width: usize, active: &Active) -> String {
+    let counts = active.progress.counts();
+    let elapsed = active.started.elapsed();
+    let rows = counts.rows_out.max(counts.rows_in);
+    let (style, mark) = output::state("running");
+    let mut line = format!("{style}{mark}{style:#} {task:<name_width$}");
+    line.push_str(&figures(rows, counts.bytes_out));
+    let elapsed_text = output::duration(SignedDuration::try_from(elapsed).unwrap_or_default());
+    line.push_str(&format!("  {elapsed_text:>11}"));
+    let seconds = elapsed.as_secs_f64();
+    if rows > 0 && seconds > 0.2 {
+        let rate = (rows as f64 / seconds) as u64;
+        line.push_str(&format!("  {:>11}/s", format!("{} rows", output::count(rate))));
+    }
+    if let Some(share) = active.progress.share() {
+        line.push_str(&format!("  {:>3.0} %", share * 100.0));
+        if share > 0.02 && share < 1.0 && seconds > 1.0 {
+            let left = SignedDuration::from_secs_f64(seconds * (1.0 - share) / share);
+            line.push_str(&format!(", {} left", output::duration(left)));
+        }
+    }
+    line
+}

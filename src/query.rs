@@ -1,0 +1,59 @@
+//! `tidemill query`
+
+use crate::pipeline;
+use crate::{Common, OK};
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use orchestrator::attempt::Profile;
+use std::io::Read;
+use std::path::Path;
+use tasks::engine::query::{RowFormat, query, write_rows};
+use tasks::engine::{Engine, EngineOptions};
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  tidemill query 'select count(*) from clean_orders'
+  tidemill query 'select * from top_products' -o csv > top.csv
+  tidemill query - < question.sql")]
+pub struct Arguments {
+    /// SQL over the newest versions of all tables; `-` reads it from standard input
+    sql: String,
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Output {
+    Table,
+    Csv,
+    Json,
+}
+
+pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
+    let data_dir = pipeline::data_dir(common, Path::new("."))?;
+    let mut sql = arguments.sql.clone();
+    if sql == "-" {
+        sql.clear();
+        std::io::stdin().read_to_string(&mut sql).context("cannot read standard input")?;
+    }
+    let profile = Profile { name: "embedded".into(), settings: Default::default() };
+    let places = tasks::catalog(&profile, &data_dir)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let spill = std::env::temp_dir().join(format!("tidemill-query-{}", std::process::id()));
+    std::fs::create_dir_all(&spill)?;
+    let format = match arguments.output {
+        Output::Table => RowFormat::Table,
+        Output::Csv => RowFormat::Csv,
+        Output::Json => RowFormat::Json,
+    };
+    let engine = Engine::new(EngineOptions::default());
+    let done = runtime.block_on(async {
+        let rows = query(&engine, &places, &sql, &spill).await?;
+        let mut out = std::io::BufWriter::new(std::io::stdout());
+        write_rows(rows, format, &mut out).await
+    });
+    // Only scratch files of this query.
+    let _ = std::fs::remove_dir_all(&spill);
+    done?;
+    Ok(OK)
+}

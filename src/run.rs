@@ -1,0 +1,277 @@
+//! `tidemill run`
+
+use crate::pipeline::{self, Prepared, print};
+use crate::progress::{Display, Style};
+use crate::{BUSY, CANCELLED, Common, FAILED, Format, INVALID, OK, output, summary};
+use anyhow::{Context, Result, bail};
+use indicatif::MultiProgress;
+use jiff::Timestamp;
+use orchestrator::attempt::RunContext;
+use orchestrator::dataset::Scheme;
+use orchestrator::event::RunEnd;
+use orchestrator::kind::Catalog;
+use orchestrator::run::{Canceller, Driver, Run, RunError, RunState, ownership};
+use orchestrator::store::{NewRun, RunStatus, Store};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
+
+/// How often the live lines are drawn.
+const TICK: Duration = Duration::from_millis(100);
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  tidemill run pipelines/hello.yaml
+  tidemill run pipelines/ecommerce.yaml --set rows=10000000 --set rate='1000 rows / 10s'
+  tidemill run pipelines/ecommerce_nightly.yaml --date 2026-11-23
+  tidemill run pipelines/ecommerce.yaml --from aggregate     this task and all behind it
+  tidemill run --resume latest                               finish what a killed process began")]
+pub struct Arguments {
+    /// The pipeline's YAML file
+    #[arg(required_unless_present = "resume", conflicts_with = "resume")]
+    file: Option<PathBuf>,
+    /// Go on with a run whose process died: its id, or `latest`; it keeps its own definition
+    #[arg(long, value_name = "RUN")]
+    resume: Option<String>,
+    #[command(flatten)]
+    choice: pipeline::Choice,
+    /// Attempts that may run at once [default: the number of processors]
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// If the pipeline is active already, wait until it has ended
+    #[arg(long)]
+    wait: bool,
+    /// `json`: one event a line, then the summary
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+/// A run that may begin.
+struct Ready {
+    id: String,
+    prepared: Prepared,
+    store: Store,
+    data_dir: PathBuf,
+}
+
+pub fn run(common: &Common, arguments: Arguments, bars: MultiProgress) -> Result<u8> {
+    let display = Display::new(Style::choose(arguments.output == Format::Json), bars);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ready = match (&arguments.resume, &arguments.file) {
+        (Some(run), _) => resumable(common, run)?,
+        (None, Some(file)) => match new_run(common, file, &arguments, &runtime)? {
+            Ok(ready) => ready,
+            Err(code) => return Ok(code),
+        },
+        (None, None) => bail!("name a pipeline file, or a run to --resume"),
+    };
+    drive(ready, &arguments, &display, &runtime)
+}
+
+/// Plans and creates a run; an exit code if that can't be.
+fn new_run(
+    common: &Common,
+    file: &Path,
+    arguments: &Arguments,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<std::result::Result<Ready, u8>> {
+    let now = Timestamp::now();
+    let Some(prepared) = pipeline::prepare(file, &arguments.choice, now) else {
+        return Ok(Err(INVALID));
+    };
+    let data_dir = pipeline::data_dir(common, file.parent().unwrap_or(Path::new(".")))?;
+    if !pipeline::preflight(&prepared, &data_dir, runtime)? {
+        return Ok(Err(INVALID));
+    }
+    let mut store = Store::open(&data_dir)?;
+    let new = NewRun {
+        id: uuid::Uuid::now_v7().simple().to_string(),
+        pipeline: prepared.plan.pipeline.clone(),
+        created_at: now,
+        interval: prepared.plan.interval,
+        definition_digest: prepared.definition.digest(),
+        definition: serde_json::to_string(&prepared.definition)?,
+        request: serde_json::to_string(&prepared.request)?,
+    };
+    let max_active = prepared.plan.max_active_runs as usize;
+    let mut told = false;
+    loop {
+        // The directory and the lock come first: a run in the store without a lock is a crashed one.
+        let alive = |run: &str| ownership::is_alive(&data_dir, run);
+        match store.create_run(&new, max_active, alive)? {
+            Ok(()) => break,
+            Err(active) if !arguments.wait => {
+                anstream::eprintln!(
+                    "run {} of `{}` is active, and no more than {max_active} may be; \
+                     wait for it with --wait, or stop it with `tidemill cancel {}`",
+                    active.join(", "),
+                    new.pipeline,
+                    active[0]
+                );
+                return Ok(Err(BUSY));
+            }
+            Err(active) => {
+                if !told {
+                    anstream::eprintln!("waiting for run {} to end", active.join(", "));
+                    told = true;
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+    }
+    Ok(Ok(Ready { id: new.id, prepared, store, data_dir }))
+}
+
+/// A run whose process died, with the definition it was started with.
+fn resumable(common: &Common, text: &str) -> Result<Ready> {
+    let (mut store, data_dir) = pipeline::open_store(common)?;
+    let row = if text == "latest" {
+        let crashed = store.newest_open_run()?;
+        crashed.context("no run is unfinished; `tidemill history` lists them all")?
+    } else {
+        store.find_run(text)?
+    };
+    match pipeline::status(&row, &data_dir) {
+        RunStatus::Crashed => {}
+        RunStatus::Running => bail!("run {} is active in process {}", row.id, row.pid.unwrap_or(0)),
+        RunStatus::Ended(end) => bail!(
+            "run {} has ended ({}), there is nothing to resume; run the pipeline again, with \
+             --from TASK to begin at a task",
+            row.id,
+            end.as_str()
+        ),
+    }
+    let prepared = pipeline::restore(&store.stored_run(&row.id)?)?;
+    Ok(Ready { id: row.id, prepared, store, data_dir })
+}
+
+fn drive(
+    ready: Ready,
+    arguments: &Arguments,
+    display: &Display,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<u8> {
+    let Ready { id, prepared, store, data_dir } = ready;
+    let plan = prepared.plan.clone();
+    display.say(&format!("{}, run {id} for {}", plan.pipeline, pipeline::interval(plan.interval)));
+    let catalog = tasks::catalog(&prepared.profile(), &data_dir)?;
+    let run = Run {
+        plan: plan.clone(),
+        context: Arc::new(RunContext {
+            id: id.clone(),
+            pipeline: plan.pipeline.clone(),
+            interval: plan.interval,
+            profile: prepared.profile(),
+            data_dir: data_dir.clone(),
+            project_dir: prepared.definition.project_dir.clone(),
+        }),
+        files: Arc::new(prepared.definition.files.clone()),
+        env: prepared.definition.env.clone(),
+        kinds: pipeline::kinds(),
+        jobs: arguments
+            .jobs
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, Into::into)),
+        observer: Arc::new(display.clone()),
+    };
+    let in_tokio = runtime.enter();
+    let driver = match Driver::take_over(run, store) {
+        Err(RunError::Active { run }) => {
+            anstream::eprintln!("run {run} is active in another process");
+            return Ok(BUSY);
+        }
+        driver => driver?,
+    };
+    runtime.spawn(listen_to_signals(driver.canceller()));
+    let finished = std::thread::scope(|scope| {
+        let (over, wait) = std::sync::mpsc::channel::<()>();
+        scope.spawn(move || {
+            while wait.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                display.tick();
+            }
+        });
+        let finished = driver.finish();
+        drop(over);
+        finished
+    });
+    drop(in_tokio);
+    display.close();
+    let (state, end) = finished?;
+    close(&id, &state, end, arguments, display, &catalog)
+}
+
+/// The closing words of a run.
+fn close(
+    id: &str,
+    state: &RunState,
+    end: RunEnd,
+    arguments: &Arguments,
+    display: &Display,
+    catalog: &dyn Catalog,
+) -> Result<u8> {
+    let times = display.times();
+    let pipeline = &state.plan().pipeline;
+    if arguments.output == Format::Json {
+        let mut json = summary::json(id, pipeline, end.as_str(), state, &times);
+        json["kind"] = "summary".into();
+        print(&format!("{json}\n"))?;
+    } else {
+        let mut text = format!("\n{}", summary::table(state, &times));
+        let reasons = summary::reasons(state);
+        if !reasons.is_empty() {
+            text.push_str(&format!("\n{reasons}"));
+        }
+        let label = output::state_label(end.as_str());
+        text.push_str(&format!("\n{pipeline} {label} in {}\n", output::duration(times.run())));
+        for path in artifacts(state, catalog) {
+            text.push_str(&format!("see {path}\n"));
+        }
+        if end != RunEnd::Succeeded {
+            text.push_str(&format!("logs: tidemill logs {id} TASK\n"));
+        }
+        print(&text)?;
+    }
+    Ok(match end {
+        RunEnd::Succeeded => OK,
+        RunEnd::Failed => FAILED,
+        RunEnd::Cancelled => CANCELLED,
+    })
+}
+
+/// Where the artifacts of the run can be looked at.
+fn artifacts(state: &RunState, catalog: &dyn Catalog) -> Vec<String> {
+    let planned = &state.plan().tasks;
+    let mut paths = Vec::new();
+    for ((_, task), planned) in state.tasks().zip(planned) {
+        for (name, output) in &planned.outputs {
+            let published = task.outputs.get(name).is_some_and(|o| o.published.is_some());
+            if published && output.dataset.scheme() == Scheme::Artifact {
+                paths.push(catalog.locate(&output.dataset));
+            }
+        }
+    }
+    paths
+}
+
+/// The first Ctrl-C (or SIGTERM) ends the run cleanly, a second one at once.
+async fn listen_to_signals(canceller: Canceller) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    let mut signals = 0;
+    loop {
+        let name = tokio::select! {
+            _ = interrupt.recv() => "Ctrl-C",
+            _ = terminate.recv() => "SIGTERM",
+        };
+        signals += 1;
+        if signals > 1 {
+            // The guard kills what tasks have started; `--resume` can go on later.
+            std::process::exit(CANCELLED.into());
+        }
+        canceller.cancel(format!("{name}; once more stops at once"));
+    }
+}

@@ -1,0 +1,188 @@
+//! `tidemill show`
+
+use crate::output::{self, Align, Table};
+use crate::pipeline::{self, print};
+use crate::summary::{self, Times};
+use crate::{Common, Format, OK};
+use anyhow::Result;
+use orchestrator::event::{AttemptResult, Event};
+use orchestrator::run::RunState;
+use orchestrator::store::Record;
+use serde_json::Value;
+use std::fmt::Write as _;
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  tidemill show latest
+  tidemill show 019a3f -o json
+  tidemill show latest --events          the run's journal, event by event")]
+pub struct Arguments {
+    /// The run: its id, a unique beginning or end of it, or `latest`
+    run: String,
+    /// Print the journal instead of the summary
+    #[arg(long)]
+    events: bool,
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
+    let (mut store, data_dir) = pipeline::open_store(common)?;
+    let row = store.find_run(&arguments.run)?;
+    let records = store.events(&row.id, 0)?;
+    if arguments.events {
+        for record in &records {
+            print(&match arguments.output {
+                Format::Json => format!("{}\n", crate::progress::record_json(record)),
+                Format::Text => event_line(record),
+            })?;
+        }
+        return Ok(OK);
+    }
+    let stored = store.stored_run(&row.id)?;
+    let plan = pipeline::restore(&stored)?.plan;
+    let mut state = RunState::new(plan, &row.id, 1);
+    let mut times = Times::default();
+    for record in &records {
+        state.apply(&record.event)?;
+        times.record(record);
+    }
+    let status = pipeline::status(&row, &data_dir).as_str();
+    if arguments.output == Format::Json {
+        let json = summary::json(&row.id, &row.pipeline, status, &state, &times);
+        print(&format!("{}\n", serde_json::to_string_pretty(&json)?))?;
+        return Ok(OK);
+    }
+    let mut text = format!("{} {}\n", row.pipeline, output::state_label(status));
+    let _ = writeln!(
+        text,
+        "run {} for {}, started {} ({}), took {}\n",
+        row.id,
+        pipeline::interval(row.interval),
+        output::time(row.created_at),
+        output::zone(),
+        output::duration(times.run()),
+    );
+    text.push_str(&summary::table(&state, &times));
+    section(&mut text, "", &summary::reasons(&state));
+    section(&mut text, "Attempts that did not succeed", &failures(&records));
+    section(&mut text, "Datasets", &datasets(&records));
+    section(&mut text, "Reports", &reports(&state));
+    if status == "crashed" {
+        let _ = writeln!(text, "\nFinish it with: tidemill run --resume {}", row.id);
+    }
+    print(&text)?;
+    Ok(OK)
+}
+
+fn section(text: &mut String, title: &str, body: &str) {
+    if body.is_empty() {
+        return;
+    }
+    text.push('\n');
+    if !title.is_empty() {
+        let bold = anstyle::Style::new().bold();
+        let _ = writeln!(text, "{bold}{title}{bold:#}");
+    }
+    text.push_str(body);
+}
+
+/// `2026-11-24 02:00:00  attempt_started  clean, attempt 1`
+fn event_line(record: &Record) -> String {
+    let mut event = serde_json::to_value(&record.event).unwrap_or_default();
+    let object = event.as_object_mut();
+    let kind = object.and_then(|object| object.remove("kind")).unwrap_or_default();
+    let kind = kind.as_str().unwrap_or_default();
+    format!("{:>5}  {}  {kind:<16}  {event}\n", record.seq, output::time(record.at))
+}
+
+fn failures(records: &[Record]) -> String {
+    let mut text = String::new();
+    for record in records {
+        if let Event::AttemptEnded { task, attempt, result, .. } = &record.event {
+            let (state, why) = match result {
+                AttemptResult::Succeeded { .. } => continue,
+                AttemptResult::Failed { message, .. } => ("failed", message.as_str()),
+                AttemptResult::Cancelled => ("cancelled", "cancelled"),
+                AttemptResult::Lost => ("lost", "its process died"),
+            };
+            let (style, mark) = output::state(state);
+            let at = output::time(record.at);
+            let _ = writeln!(text, "{at}  {style}{mark} {task}{style:#}, attempt {attempt}: {why}");
+        }
+    }
+    text
+}
+
+fn datasets(records: &[Record]) -> String {
+    let mut table = Table::new(&[
+        ("dataset", Align::Left),
+        ("", Align::Left),
+        ("task", Align::Left),
+        ("version", Align::Right),
+        ("rows", Align::Right),
+        ("bytes", Align::Right),
+    ]);
+    let version = |version: &Option<i64>| version.map(|v| v.to_string()).unwrap_or_default();
+    let mut any = false;
+    for record in records {
+        let row = match &record.event {
+            Event::ReadPinned { task, dataset, version: read, .. } => {
+                let blank = String::new;
+                vec![
+                    dataset.to_string(),
+                    "read".into(),
+                    task.clone(),
+                    version(read),
+                    blank(),
+                    blank(),
+                ]
+            }
+            Event::Published { task, dataset, published, .. } => vec![
+                dataset.to_string(),
+                "written".into(),
+                task.clone(),
+                version(&published.version),
+                output::exact(published.rows),
+                output::bytes(published.bytes),
+            ],
+            _ => continue,
+        };
+        any = true;
+        table.row(row);
+    }
+    if any { table.to_string() } else { String::new() }
+}
+
+fn reports(state: &RunState) -> String {
+    let mut text = String::new();
+    for (name, task) in state.tasks().filter(|(_, task)| !task.report.is_empty()) {
+        let _ = writeln!(text, "{name}");
+        for (key, value) in &task.report {
+            report_lines(&mut text, key, value, 1);
+        }
+    }
+    text
+}
+
+fn report_lines(text: &mut String, key: &str, value: &Value, depth: usize) {
+    let indent = "  ".repeat(depth);
+    match value {
+        Value::Object(object) => {
+            let _ = writeln!(text, "{indent}{key}");
+            for (key, value) in object {
+                report_lines(text, key, value, depth + 1);
+            }
+        }
+        Value::Number(number) if number.is_u64() => {
+            let number = output::exact(number.as_u64().unwrap_or_default());
+            let _ = writeln!(text, "{indent}{key}: {number}");
+        }
+        Value::String(value) => {
+            let _ = writeln!(text, "{indent}{key}: {value}");
+        }
+        value => {
+            let _ = writeln!(text, "{indent}{key}: {value}");
+        }
+    }
+}

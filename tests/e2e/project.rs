@@ -1,0 +1,145 @@
+//! A project in a temporary directory, and the binary run in it.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+pub(crate) struct Project {
+    directory: TempDir,
+}
+
+/// What a finished command said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Project {
+    pub(crate) fn new() -> Project {
+        let project = Project { directory: TempDir::new().unwrap() };
+        project.write("tidemill.yaml", "data_dir: data\n");
+        project
+    }
+
+    /// A project with the pipelines that are shipped.
+    pub(crate) fn shipped() -> Project {
+        let project = Project::new();
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
+        copy_tree(&shipped, &project.path("pipelines"));
+        project
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
+        command
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .env_remove("TIDEMILL_DATA_DIR")
+            .env_remove("RUST_LOG")
+            .env_remove("TIDEMILL_FAILPOINT")
+            .env("TZ", "UTC")
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn tidemill(&self, arguments: &[&str]) -> Said {
+        said(self.command(arguments).output().unwrap())
+    }
+
+    /// Runs it, and expects that all is well.
+    pub(crate) fn ok(&self, arguments: &[&str]) -> Said {
+        let said = self.tidemill(arguments);
+        assert_eq!(said.code, Some(0), "{arguments:?}: {said:#?}");
+        said
+    }
+
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Runs it with a kill point; true if the process was killed there.
+    pub(crate) fn killed_at(&self, failpoint: &str, arguments: &[&str]) -> bool {
+        use std::os::unix::process::ExitStatusExt;
+        let output = self.command(arguments).env("TIDEMILL_FAILPOINT", failpoint).output().unwrap();
+        let killed = output.status.signal() == Some(9);
+        assert!(killed || output.status.success(), "{failpoint}: {:#?}", said(output));
+        killed
+    }
+
+    /// `show RUN -o json`.
+    pub(crate) fn show(&self, run: &str) -> Value {
+        serde_json::from_str(&self.ok(&["show", run, "-o", "json"]).out).unwrap()
+    }
+
+    /// The newest run's tasks, as `name: state`.
+    pub(crate) fn states(&self) -> Vec<String> {
+        let shown = self.show("latest");
+        let tasks = shown["tasks"].as_array().unwrap();
+        let state = |task: &Value| {
+            format!("{}: {}", task["task"].as_str().unwrap(), task["state"].as_str().unwrap())
+        };
+        tasks.iter().map(state).collect()
+    }
+}
+
+pub(crate) fn said(output: Output) -> Said {
+    Said {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Waits until the child has ended.
+pub(crate) fn end(child: Child) -> Said {
+    said(child.wait_with_output().unwrap())
+}
+
+/// Waits until something is observed; fails after a while that only a defect can use up.
+pub(crate) fn wait_until(what: &str, seen: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !seen() {
+        assert!(Instant::now() < deadline, "not seen in a minute: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub(crate) fn signal(child: &Child, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

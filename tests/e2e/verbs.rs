@@ -1,0 +1,102 @@
+//! The verbs beside `run`, and what they say when something is wrong.
+
+use crate::project::Project;
+use serde_json::Value;
+
+#[test]
+fn json_output_is_nothing_but_json() {
+    let project = Project::shipped();
+    let said = project.ok(&["run", "pipelines/hello.yaml", "-o", "json"]);
+    let lines: Vec<Value> =
+        said.out.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert_eq!(said.err, "");
+    assert_eq!(lines[0]["kind"], "run_owned");
+    let last = lines.last().unwrap();
+    assert_eq!((&last["kind"], &last["state"]), (&"summary".into(), &"succeeded".into()));
+    let history: Value = serde_json::from_str(&project.ok(&["history", "-o", "json"]).out).unwrap();
+    assert_eq!(history[0]["run"], last["run"]);
+}
+
+#[test]
+fn validate_and_plan_touch_nothing() {
+    let project = Project::shipped();
+    let said = project.ok(&["validate", "pipelines/hello.yaml", "pipelines/fan_in.yaml"]);
+    assert!(said.out.contains("hello.yaml"), "{said:?}");
+    let plan = project.ok(&["plan", "pipelines/fan_in.yaml"]).out;
+    for words in ["north", "total", "file:regions/north.csv", "data/files/regions/north.csv"] {
+        assert!(plan.contains(words), "{words} is not in:\n{plan}");
+    }
+    assert!(!project.data().exists());
+}
+
+#[test]
+fn problems_of_a_pipeline_come_all_at_once_with_their_places() {
+    let project = Project::new();
+    project.write(
+        "p.yaml",
+        "name: p\ntasks:\n  a:\n    uses: shel\n    needs: [b]\n  c:\n    uses: shell\n    \
+         depends_on: [a]\n    with: {run: 'true'}\n",
+    );
+    let said = project.tidemill(&["validate", "p.yaml"]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    for words in ["p.yaml:4:11", "`shel`", "`shell`", "p.yaml:5:13", "`b`", "p.yaml:8:5", "`needs`"]
+    {
+        assert!(said.err.contains(words), "{words} is not in:\n{}", said.err);
+    }
+    let said = project.tidemill(&["run", "p.yaml"]);
+    assert_eq!(said.code, Some(2));
+    assert!(!project.data().exists(), "a wrong pipeline leaves nothing behind");
+}
+
+#[test]
+fn a_file_that_nobody_writes_must_exist() {
+    let project = Project::new();
+    project.write(
+        "p.yaml",
+        "name: p\ntasks:\n  a:\n    uses: shell\n    inputs: {rows: file:none.csv}\n    \
+         with: {run: 'true'}\n",
+    );
+    let said = project.tidemill(&["run", "p.yaml"]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.err.contains("file:none.csv"), "{said:?}");
+    assert!(said.err.contains("p.yaml:5:"), "{said:?}");
+}
+
+#[test]
+fn a_data_directory_of_a_newer_version_is_left_alone() {
+    let project = Project::shipped();
+    project.ok(&["run", "pipelines/hello.yaml"]);
+    let store = rusqlite::Connection::open(project.data().join("store.db")).unwrap();
+    store.pragma_update(None, "user_version", 99).unwrap();
+    drop(store);
+    for arguments in [&["run", "pipelines/hello.yaml"][..], &["history"], &["show", "latest"]] {
+        let said = project.tidemill(arguments);
+        assert_eq!(said.code, Some(1), "{said:?}");
+        assert!(said.err.contains("was written by a newer tidemill (format 99"), "{said:?}");
+    }
+}
+
+#[test]
+fn only_and_from_choose_tasks() {
+    let project = Project::shipped();
+    project.ok(&["run", "pipelines/fan_in.yaml"]);
+    project.ok(&["run", "pipelines/fan_in.yaml", "--only", "total"]);
+    assert_eq!(project.states(), ["total: succeeded"]);
+    project.ok(&["run", "pipelines/fan_in.yaml", "--from", "west"]);
+    assert_eq!(project.states(), ["west: succeeded", "total: succeeded"]);
+    let said = project.tidemill(&["run", "pipelines/fan_in.yaml", "--only", "totl"]);
+    assert_eq!(said.code, Some(2));
+    assert!(said.err.contains("`total`"), "{said:?}");
+}
+
+#[test]
+fn wrong_runs_and_empty_places_get_a_sentence() {
+    let project = Project::shipped();
+    let said = project.tidemill(&["history"]);
+    assert!(said.err.contains("no run has been made in"), "{said:?}");
+    project.ok(&["run", "pipelines/hello.yaml"]);
+    let said = project.tidemill(&["show", "nonsense"]);
+    assert!(said.err.contains("there is no run `nonsense`"), "{said:?}");
+    let said = project.tidemill(&["logs", "latest", "nonsense"]);
+    assert!(said.err.contains("has no attempt at a task `nonsense`"), "{said:?}");
+}
