@@ -38,7 +38,7 @@ impl Places {
         Places::of_profile(&run.profile, &run.data_dir)
     }
 
-    /// The places of a profile. Connects to nothing.
+    /// The places that a profile names. Connects to nothing.
     pub fn of_profile(profile: &Profile, data_dir: &Path) -> Result<Places, TaskError> {
         match profile.name.as_str() {
             "embedded" => Places::embedded(data_dir),

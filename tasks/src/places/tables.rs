@@ -95,7 +95,13 @@ impl Tables {
         if version < 0 {
             return Err(gone());
         }
-        let table = self.open(name, Some(version)).await?.ok_or_else(gone)?;
+        let table = match self.open(name, Some(version)).await {
+            Ok(table) => table.ok_or_else(gone)?,
+            Err(error) => {
+                let newest = self.latest(name).await?;
+                return Err(if newest < Some(version) { gone() } else { error });
+            }
+        };
         let state = table.snapshot().map_err(|error| failed("can't read a table", &error))?;
         let schema = commit::declared(state.metadata())
             .map_err(|error| error.context(format!("can't read `table:{name}`")))?;
