@@ -1,5 +1,6 @@
 //! `uses: generate`: makes the orders of a shop.
 
+mod batch;
 mod calendar;
 mod catalogue;
 mod csv;
@@ -9,6 +10,7 @@ mod orders;
 mod output;
 mod plan;
 mod random;
+mod source;
 
 use self::options::{Options, TRUTH};
 use self::orders::{Orders, Pattern, Settings};
@@ -46,7 +48,7 @@ impl Generate {
     }
 }
 
-const DATA: &[Scheme] = &[Scheme::File];
+const DATA: &[Scheme] = &[Scheme::File, Scheme::Table];
 
 #[async_trait]
 impl Kind for Generate {

@@ -1,5 +1,6 @@
 //! The built-in kinds of tasks, and the places where datasets are kept.
 
+pub mod generate;
 pub mod places;
 pub mod shell;
 

@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn an_order() {
         let order = Order {
-            order_id: 49_896_042_0000017,
+            order_id: 498_960_420_000_017,
             product_id: 100_042,
             customer_id: Some(1_000_007),
             category: 2,
@@ -277,7 +277,7 @@ mod tests {
         };
         check(
             &order,
-            "498960420000017,100042,1000007,Home & Kitchen,12.99,3,2026-11-24T13:25:02Z,4,\
+            "498960420000017,100042,1000007,Home & Kitchen,12.99,3,2026-11-24T12:45:02Z,4,\
              Cash on Delivery,Delivered,true,2,0.15,US\n",
         );
         let bare = Order {
@@ -290,7 +290,7 @@ mod tests {
         };
         check(
             &bare,
-            "498960420000017,100042,,Home & Kitchen,,3,2026-13-24T13:25:02Z,,\
+            "498960420000017,100042,,Home & Kitchen,,3,2026-13-24T12:45:02Z,,\
              Cash on Delivery,Delivered,true,,0.15,US\n",
         );
     }

@@ -3,10 +3,13 @@
 use super::csv;
 use super::orders::{Orders, Settings};
 use super::plan::{Plan, Role};
-use crate::places::Places;
+use super::source;
+use crate::places::{Places, StageOptions, Staged, publish_table};
 use bytes::Bytes;
+use datafusion::execution::TaskContext;
 use futures::{Stream, StreamExt, stream};
 use orchestrator::attempt::{Attempt, TaskError};
+use orchestrator::dataset::Scheme;
 use orchestrator::event::Published;
 use std::ops::Range;
 use std::sync::Arc;
@@ -67,6 +70,43 @@ impl Writing<'_> {
         content: Content,
         parts: &[Range<u64>],
     ) -> Result<(), TaskError> {
+        let chunks: Vec<Range<u64>> = parts.iter().flat_map(chunks).collect();
+        match self.attempt.outputs[output].dataset().scheme() {
+            Scheme::Table => {
+                let staged = self.stage(output, content, &chunks);
+                publish_table(self.attempt, self.places, output, staged).await.map(drop)
+            }
+            _ => self.write_file(output, content, chunks).await,
+        }
+    }
+
+    async fn stage(
+        &self,
+        output: &str,
+        content: Content,
+        chunks: &[Range<u64>],
+    ) -> Result<Vec<Staged>, TaskError> {
+        let Attempt { progress, outputs, .. } = self.attempt;
+        let planned = &outputs[output].planned;
+        let options = StageOptions {
+            partition_by: planned.partition_by.clone(),
+            progress: (content == Content::Orders).then(|| progress.clone()),
+            ..StageOptions::default()
+        };
+        let plan = source::plan(self.job, content, chunks, self.threads, progress)
+            .map_err(|error| TaskError::permanent(format!("can't plan the rows: {error}")))?;
+        let (name, publication) = (planned.dataset.name(), self.attempt.publication(output));
+        let task = Arc::new(TaskContext::default());
+        let tables = self.places.tables();
+        Ok(vec![tables.stage(name, &publication, plan, task, &options).await?])
+    }
+
+    async fn write_file(
+        &self,
+        output: &str,
+        content: Content,
+        chunks: Vec<Range<u64>>,
+    ) -> Result<(), TaskError> {
         let attempt = self.attempt;
         let mut sink = self.places.files().create(attempt.outputs[output].dataset().name()).await?;
         let header = match content {
@@ -76,7 +116,7 @@ impl Writing<'_> {
         sink.write(Bytes::from_static(header.as_bytes())).await?;
         attempt.progress.add_bytes_out(header.len() as u64);
         let job = self.job.clone();
-        let mut made = self.stream(parts, move |chunk| make(&job, content, chunk));
+        let mut made = self.stream(chunks, move |chunk| make(&job, content, chunk));
         let mut rows = 0;
         while let Some(chunk) = next(attempt, &mut made).await? {
             let Made { text, rows: lines } = chunk;
@@ -97,20 +137,19 @@ impl Writing<'_> {
     /// What `make` makes of each chunk, in order; some chunks ahead of the one that is taken.
     fn stream<T, M>(
         &self,
-        parts: &[Range<u64>],
+        chunks: Vec<Range<u64>>,
         make: M,
     ) -> impl Stream<Item = Result<T, TaskError>> + Send + Unpin + use<T, M>
     where
         T: Send + 'static,
         M: Fn(Range<u64>) -> T + Clone + Send + 'static,
     {
-        let chunks: Vec<_> = parts.iter().map(chunks).collect();
-        stream::iter(chunks.into_iter().flatten())
+        stream::iter(chunks)
             .map(move |chunk| {
                 let make = make.clone();
                 blocking(move || make(chunk))
             })
-            .buffered(self.threads)
+            .buffered(self.threads + 1)
     }
 }
 
