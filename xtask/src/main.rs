@@ -1,10 +1,13 @@
 //! Automation of the workspace: `cargo xtask help`.
 
+mod bench;
 mod test;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
 
 /// Everything that is done to this workspace more than once.
 #[derive(Parser)]
@@ -18,11 +21,14 @@ struct Cli {
 enum Task {
     /// Run all tests, formatting and lints: what CI runs
     Test(test::Arguments),
+    /// Measure speed and memory, into a JSON file
+    Bench(bench::Arguments),
 }
 
 fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Test(arguments) => test::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
     }
 }
 
@@ -30,4 +36,21 @@ fn main() -> Result<()> {
 fn root() -> PathBuf {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     here.parent().map(PathBuf::from).unwrap_or(here)
+}
+
+/// Runs cargo in the workspace; an error if it fails.
+fn cargo(arguments: &[&str]) -> Result<()> {
+    let text = arguments.join(" ");
+    eprintln!("== cargo {text}");
+    let start = Instant::now();
+    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(arguments)
+        .current_dir(root())
+        .status()
+        .with_context(|| format!("cannot run cargo {text}"))?;
+    eprintln!("== {:.0} s", start.elapsed().as_secs_f64());
+    if !status.success() {
+        bail!("`cargo {text}` failed; its output is above");
+    }
+    Ok(())
 }

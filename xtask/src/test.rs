@@ -1,9 +1,7 @@
 //! `cargo xtask test`
 
-use crate::root;
-use anyhow::{Context, Result, bail};
-use std::process::Command;
-use std::time::Instant;
+use crate::cargo;
+use anyhow::Result;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -31,22 +29,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             "-D",
             "warnings",
         ])?;
-    }
-    Ok(())
-}
-
-fn cargo(arguments: &[&str]) -> Result<()> {
-    let text = arguments.join(" ");
-    eprintln!("== cargo {text}");
-    let start = Instant::now();
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(arguments)
-        .current_dir(root())
-        .status()
-        .with_context(|| format!("cannot run cargo {text}"))?;
-    eprintln!("== {:.0} s", start.elapsed().as_secs_f64());
-    if !status.success() {
-        bail!("`cargo {text}` failed; its output is above");
     }
     Ok(())
 }

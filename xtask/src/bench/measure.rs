@@ -1,0 +1,55 @@
+//! Running a command, with its time and its peak memory.
+
+use anyhow::{Context, Result, bail};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A command that has ended well.
+pub(super) struct Measured {
+    pub(super) seconds: f64,
+    /// The peak of its resident memory, as far as it was seen: looked at every few milliseconds.
+    pub(super) peak_mib: f64,
+    pub(super) out: String,
+}
+
+pub(super) fn measure(command: &mut Command) -> Result<Measured> {
+    let shown = format!("{command:?}");
+    let output = tempfile::tempfile()?;
+    let start = Instant::now();
+    let mut child = command
+        .stdout(Stdio::from(output.try_clone()?))
+        .stderr(Stdio::inherit())
+        .spawn()
+        .with_context(|| format!("cannot start {shown}"))?;
+    let mut peak_kib = 0;
+    let mut pause = Duration::from_micros(200);
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        peak_kib = peak_kib.max(high_water_mark(child.id()));
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(10));
+    };
+    let seconds = start.elapsed().as_secs_f64();
+    if !status.success() {
+        bail!("{shown} failed: {status}");
+    }
+    let out = read_back(output)?;
+    Ok(Measured { seconds, peak_mib: peak_kib as f64 / 1024.0, out })
+}
+
+/// `VmHWM` of proc(5): the peak of the resident set so far, in KiB.
+fn high_water_mark(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+fn read_back(mut file: std::fs::File) -> Result<String> {
+    use std::io::{Read, Seek};
+    let mut text = String::new();
+    file.rewind()?;
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}
