@@ -177,7 +177,7 @@ impl Options {
 
 /// A timestamp, or the midnight of a date in UTC. A time without its zone is neither.
 fn time(text: &str) -> Option<Timestamp> {
-    let midnight = || Some(Date::strptime("%Y-%m-%d", text).ok()?.to_zoned(TimeZone::UTC).ok()?);
+    let midnight = || Date::strptime("%Y-%m-%d", text).ok()?.to_zoned(TimeZone::UTC).ok();
     text.parse().ok().or_else(|| Some(midnight()?.timestamp()))
 }
 
@@ -264,5 +264,50 @@ mod tests {
         );
         let problems = options(json!({})).split(&[]).unwrap_err();
         assert_eq!(problems[0].path, ["outputs"]);
+    }
+
+    /// Plans the kind's example with `from` replaced by `to`.
+    fn plan(from: &str, to: &str) -> Result<orchestrator::plan::Plan, String> {
+        use crate::generate::Generate;
+        use orchestrator::kind::{Files, Kind, Kinds};
+        use orchestrator::plan::{PlanRequest, plan};
+        let kinds = Kinds::new(vec![std::sync::Arc::new(Generate::default())]);
+        let text = Generate::default().example().replace(from, to);
+        let definition =
+            orchestrator::load::from_text("p.yaml", &text, Files::new(), &kinds, &|_| None)
+                .map_err(|problems| problems.render(false))?;
+        let request = PlanRequest::new("2026-11-24T10:00:00Z".parse().unwrap());
+        let planned = plan(&definition, &kinds, &request);
+        let planned = planned.map_err(|problems| {
+            let lines = problems.iter().map(|p| format!("{}: {}", p.path, p.message));
+            lines.collect::<Vec<_>>().join("\n")
+        })?;
+        assert!(planned.1.is_empty(), "{:?}", planned.1);
+        Ok(planned.0)
+    }
+
+    #[test]
+    fn the_example_is_a_plan() {
+        let plan = plan("", "").unwrap();
+        assert_eq!(plan.tasks[0].outputs.len(), 3);
+        assert_eq!(plan.tasks[0].options["rows"], 100_000);
+    }
+
+    #[test]
+    fn nonsense_is_found_by_the_plan() {
+        let check = |from: &str, to: &str, expect: &[&str]| {
+            let got = plan(from, to).unwrap_err();
+            for expect in expect {
+                assert!(got.contains(expect), "{to}: {got}");
+            }
+        };
+        check("latest: 1}", "late: 1}", &["split.late: there is no output `late`"]);
+        check("\"${{ interval.end }}\"", "soon", &["with.until: `soon` is not a timestamp"]);
+        check("dirty: 0.01", "dirty: 0.7", &["tasks.generate.with.dirty"]);
+        check("dirty: 0.01", "for: month", &["tasks.generate.with.for"]);
+        check("\"${{ params.rows }}\"", "2000000000", &["tasks.generate.with.rows"]);
+        check("file:raw/latest.csv", "kv:latest", &["tasks.generate.outputs.latest"]);
+        check("latest: 1}", "latest: -1}", &["with.split.latest: the weight `-1`"]);
+        check("dirty: 0.01", "seeed: 3\n      fraud: 1", &["`seeed`", "with.fraud"]);
     }
 }

@@ -181,13 +181,4 @@ mod tests {
             }
         }
     }
-
-    #[tokio::test]
-    async fn no_rows_make_an_empty_table() {
-        let root = tempfile::tempdir().unwrap();
-        let outputs = [("orders", "table:orders"), ("truth", "table:fraud")];
-        let (attempt, _) = attempt(root.path(), json!({"rows": 0}), &[], &outputs);
-        Generate::default().run(&attempt).await.unwrap();
-        assert!(lines(&read(root.path(), "orders").await, &[]).is_empty());
-    }
 }
