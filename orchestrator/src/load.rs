@@ -5,11 +5,13 @@
 
 use crate::diagnostic::{self, Code, Diagnostic, Problems, Sources};
 use crate::kind::{Files, Kinds};
-use crate::plan::{self, Plan, PlanRequest};
+use crate::plan::{self, Leeway, Plan, PlanRequest};
 use crate::project::{Project, find_project};
+use crate::schema::nearest;
 use crate::template::{self, Names, Part};
 use crate::yaml::{self, Node, Span, Tree};
 use indexmap::IndexMap;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -101,15 +103,33 @@ pub fn load_and_plan(
     request: &PlanRequest,
 ) -> Result<(Definition, Plan, Vec<Diagnostic>), Problems> {
     let loaded = read(path, kinds)?;
-    let planned = plan::plan_except(&loaded.definition, kinds, request, &loaded.incomplete);
-    match planned {
-        Ok((plan, warnings)) if loaded.problems.is_empty() => {
-            Ok((loaded.definition, plan, warnings))
-        }
-        Ok((_, found)) | Err(found) => {
-            let all = loaded.problems.into_iter().chain(found).collect();
-            Err(problems(all, &loaded.definition))
-        }
+    let leeway = Leeway { incomplete: loaded.incomplete, params: false };
+    plan_loaded(loaded.definition, loaded.problems, kinds, request, &leeway)
+}
+
+/// Everything that is wrong with a pipeline, without a run in mind: params may have no value.
+/// Gives the warnings, and the texts that they point into.
+pub fn validate(path: &Path, kinds: &Kinds, now: Timestamp) -> Result<Problems, Problems> {
+    let loaded = read(path, kinds)?;
+    let leeway = Leeway { incomplete: loaded.incomplete, params: true };
+    let request = PlanRequest::new(now);
+    let (definition, _, diagnostics) =
+        plan_loaded(loaded.definition, loaded.problems, kinds, &request, &leeway)?;
+    Ok(Problems { diagnostics, sources: definition.sources() })
+}
+
+fn plan_loaded(
+    definition: Definition,
+    found: Vec<Diagnostic>,
+    kinds: &Kinds,
+    request: &PlanRequest,
+    leeway: &Leeway,
+) -> Result<(Definition, Plan, Vec<Diagnostic>), Problems> {
+    match plan::plan_with(&definition, kinds, request, leeway) {
+        Ok((plan, warnings)) if found.is_empty() => Ok((definition, plan, warnings)),
+        // What could not be read may be what gives the warnings their reason.
+        Ok(_) => Err(problems(found, &definition)),
+        Err(more) => Err(problems(found.into_iter().chain(more).collect(), &definition)),
     }
 }
 
@@ -152,6 +172,22 @@ fn problems(mut diagnostics: Vec<Diagnostic>, definition: &Definition) -> Proble
 /// A file's text, or why there is none.
 type Found = Result<String, Box<Diagnostic>>;
 
+/// What to do about a file that is not there.
+fn near_file(dir: &Path, name: &str) -> String {
+    let wanted = Path::new(name);
+    let parent = wanted.parent().unwrap_or(Path::new(""));
+    let there: Vec<String> = std::fs::read_dir(dir.join(parent))
+        .into_iter()
+        .flatten()
+        .filter_map(|file| file.ok()?.file_name().into_string().ok())
+        .collect();
+    let wanted = wanted.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    match nearest(wanted, there.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{}`?", parent.join(near).display()),
+        None => "paths start at the directory of the pipeline's file".to_owned(),
+    }
+}
+
 struct Loaded {
     definition: Definition,
     problems: Vec<Diagnostic>,
@@ -166,8 +202,11 @@ fn read(path: &Path, kinds: &Kinds) -> Result<Loaded, Problems> {
     let dir = path.parent().unwrap_or(Path::new("")).to_owned();
     let mut find = |name: &str| {
         let path = dir.join(name);
-        read_filled(&path, &path.display().to_string())
-            .map_err(|mut problems| Box::new(problems.diagnostics.swap_remove(0)))
+        read_filled(&path, &path.display().to_string()).map_err(|mut problems| {
+            let problem = problems.diagnostics.swap_remove(0);
+            let is_missing = problem.code == Code::FileNotFound;
+            Box::new(if is_missing { problem.help(near_file(&dir, name)) } else { problem })
+        })
     };
     let env = |name: &str| std::env::var(name).ok();
     assemble(SourceText { path: shown, text }, project, kinds, &mut find, &env)

@@ -201,19 +201,28 @@ pub fn plan(
     kinds: &Kinds,
     request: &PlanRequest,
 ) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
-    plan_except(definition, kinds, request, &HashSet::new())
+    plan_with(definition, kinds, request, &Leeway::default())
 }
 
-/// [`plan`], where some tasks refer to files that could not be read, which is reported elsewhere.
-pub(crate) fn plan_except(
+/// What is no problem of a plan.
+#[derive(Debug, Default)]
+pub(crate) struct Leeway {
+    /// Tasks that refer to files that could not be read: that is reported elsewhere.
+    pub(crate) incomplete: HashSet<String>,
+    /// Params may have no value: nothing will run.
+    pub(crate) params: bool,
+}
+
+/// [`plan`] with some leeway.
+pub(crate) fn plan_with(
     definition: &Definition,
     kinds: &Kinds,
     request: &PlanRequest,
-    incomplete: &HashSet<String>,
+    leeway: &Leeway,
 ) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
     let tree = definition.tree().map_err(|problem| vec![*problem])?;
     let spec = spec::read(&definition.pipeline.path, &tree)?;
-    let (plan, mut problems) = planner::plan(definition, &spec, kinds, request, incomplete);
+    let (plan, mut problems) = planner::plan(definition, &spec, kinds, request, leeway);
     diagnostic::sort(&mut problems);
     match plan {
         Some(plan) if !problems.iter().any(Diagnostic::is_error) => Ok((plan, problems)),

@@ -2,7 +2,7 @@
 
 use crate::diagnostic::{Code, Diagnostic, Problems, Sources};
 use crate::load::{SourceText, read_text};
-use crate::schema::Schema;
+use crate::schema::{Schema, Whole};
 use crate::yaml;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -101,6 +101,8 @@ fn open(dir: &Path, file: &str) -> Result<Project, Problems> {
 static SCHEMA: LazyLock<Schema> =
     LazyLock::new(|| Schema::new(&schemars::schema_for!(ProjectFile)));
 
+const WHOLE: Whole<'static> = Whole { name: "the project file", key: "key" };
+
 /// Reads the text of a project file.
 pub fn parse(file: &str, text: &str) -> Result<ProjectFile, Vec<Diagnostic>> {
     let (tree, mut problems) = yaml::parse(file, text).map_err(|problem| vec![*problem])?;
@@ -108,7 +110,7 @@ pub fn parse(file: &str, text: &str) -> Result<ProjectFile, Vec<Diagnostic>> {
     if tree.tree == yaml::Tree::Null {
         return Ok(ProjectFile::default());
     }
-    problems.extend(SCHEMA.check(file, &tree, &[]).diagnostics);
+    problems.extend(SCHEMA.check(file, &tree, &[], &WHOLE).diagnostics);
     if !problems.is_empty() {
         return Err(problems);
     }

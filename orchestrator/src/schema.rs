@@ -77,15 +77,23 @@ impl Schema {
     }
 
     /// Everything in `node` that does not fit. `path` is where the node lies in the file.
-    pub fn check(&self, file: &str, node: &Node, path: &[&str]) -> Findings {
-        check::check(self, file, node, path)
+    pub fn check(&self, file: &str, node: &Node, path: &[&str], whole: &Whole<'_>) -> Findings {
+        check::check(self, file, node, path, whole)
     }
+}
+
+/// What messages call the checked node and its keys: `a pipeline` has keys, `etl` has options.
+#[derive(Clone, Copy, Debug)]
+pub struct Whole<'a> {
+    pub name: &'a str,
+    pub key: &'a str,
 }
 
 /// Everything in a value without a place that does not fit the schema, in words.
 pub fn check_value(schema: &schemars::Schema, value: &Value, path: &str) -> Vec<String> {
     let node = Node::from_value(value.clone(), crate::yaml::Span::default());
-    let findings = Schema::new(schema).check("", &node, &[path]);
+    let whole = Whole { name: path, key: "option" };
+    let findings = Schema::new(schema).check("", &node, &[path], &whole);
     findings
         .diagnostics
         .into_iter()

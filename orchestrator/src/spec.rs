@@ -5,7 +5,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::duration::Duration;
 use crate::kind::Write;
 use crate::plan::{Backoff, TriggerRule};
-use crate::schema::{self, Schema};
+use crate::schema::{self, Schema, Whole};
 use crate::yaml::{Entry, Node, Tree};
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -30,7 +30,10 @@ pub struct Pipeline {
     pub description: Option<String>,
     /// Values that a run can set, by name: `${{ params.NAME }}` in expressions.
     #[serde(default)]
-    #[schemars(extend("propertyNames" = {"format": "identifier"}))]
+    #[schemars(extend(
+        "propertyNames" = {"format": "identifier"},
+        "examples" = [{"rows": {"type": "integer", "default": 1000}}],
+    ))]
     pub params: IndexMap<String, Param>,
     /// What holds for all tasks that say nothing else.
     #[serde(default)]
@@ -38,10 +41,17 @@ pub struct Pipeline {
     /// Properties of datasets, by name (`table:orders`).
     #[serde(default)]
     #[schemars(with = "IndexMap<String, Dataset>")]
-    #[schemars(extend("propertyNames" = {"format": "dataset"}))]
+    #[schemars(extend(
+        "propertyNames" = {"format": "dataset"},
+        "examples" = [{"table:orders": {"partition_by": ["day"]}}],
+    ))]
     pub datasets: IndexMap<DatasetName, Dataset>,
     /// The tasks, by name.
-    #[schemars(extend("propertyNames" = {"format": "name"}, "minProperties" = 1))]
+    #[schemars(extend(
+        "propertyNames" = {"format": "name"},
+        "minProperties" = 1,
+        "examples" = [{"clean": {"uses": "etl"}}],
+    ))]
     pub tasks: IndexMap<String, Task>,
     /// When runs are due.
     #[serde(default)]
@@ -59,6 +69,7 @@ fn one() -> u32 {
 /// A value that a run can set.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("examples" = [{"type": "integer", "default": 1000}]))]
 pub struct Param {
     /// What values it takes.
     #[serde(rename = "type")]
@@ -130,6 +141,7 @@ pub struct Dataset {
 #[serde(deny_unknown_fields)]
 pub struct Task {
     /// The kind of task.
+    #[schemars(length(min = 1))]
     pub uses: String,
     /// Options of the kind. Texts in it may hold expressions: `${{ params.rows }}`.
     #[serde(default)]
@@ -137,12 +149,18 @@ pub struct Task {
     /// Datasets that it reads, by the names of the kind's inputs.
     #[serde(default)]
     #[schemars(with = "IndexMap<String, DatasetText>")]
-    #[schemars(extend("propertyNames" = {"format": "identifier"}))]
+    #[schemars(extend(
+        "propertyNames" = {"format": "identifier"},
+        "examples" = [{"rows": "table:orders"}],
+    ))]
     pub inputs: IndexMap<String, DatasetName>,
     /// Datasets that it writes, by the names of the kind's outputs.
     #[serde(default)]
     #[schemars(with = "IndexMap<String, DatasetText>")]
-    #[schemars(extend("propertyNames" = {"format": "identifier"}))]
+    #[schemars(extend(
+        "propertyNames" = {"format": "identifier"},
+        "examples" = [{"rows": "table:orders"}],
+    ))]
     pub outputs: IndexMap<String, DatasetName>,
     /// Tasks to wait for, beside those whose datasets it reads.
     #[serde(default)]
@@ -169,6 +187,7 @@ pub struct Task {
 /// How failed attempts are repeated. What is left out comes from `defaults`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("examples" = [{"attempts": 3, "delay": "2s"}]))]
 pub struct RetrySpec {
     /// Attempts in all; 1 means that none is repeated.
     #[serde(default)]
@@ -188,6 +207,7 @@ pub struct RetrySpec {
 /// When runs are due: either `cron` or `every`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("examples" = [{"cron": "0 2 * * *"}]))]
 pub struct Schedule {
     /// Five fields as in a crontab: `30 2 * * *`.
     #[serde(default)]
@@ -251,7 +271,7 @@ pub(crate) struct Spec {
     pub(crate) problems: Vec<Diagnostic>,
     /// Names that are in the file, but whose definitions had to be left out.
     pub(crate) broken: HashSet<String>,
-    /// Tasks of which a part had to be left out.
+    /// Tasks and params of which a part had to be left out.
     pub(crate) damaged: HashSet<String>,
 }
 
@@ -264,6 +284,8 @@ impl Spec {
 
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::new(&schemars::schema_for!(Pipeline)));
 
+const WHOLE: Whole<'static> = Whole { name: "the pipeline", key: "key" };
+
 /// Reads a pipeline from its tree. With problems, as much of it as they leave; without even that,
 /// the problems alone.
 pub(crate) fn read(file: &str, tree: &Node) -> Result<Spec, Vec<Diagnostic>> {
@@ -274,15 +296,15 @@ pub(crate) fn read(file: &str, tree: &Node) -> Result<Spec, Vec<Diagnostic>> {
             .help("begin with `name: my_pipeline`");
         return Err(vec![problem]);
     }
-    let found = SCHEMA.check(file, tree, &[]);
+    let found = SCHEMA.check(file, tree, &[], &WHOLE);
     let problems = found.diagnostics;
-    let damaged = damaged_tasks(tree, &found.bad);
+    let damaged = damaged(tree, &found.bad);
     let mut bad = found.bad;
     let mut kept = tree.clone();
     // Leaving something out can leave its parent without what it requires, so it goes too.
     while !bad.is_empty() {
         kept = named(schema::without(&kept, &bad));
-        bad = SCHEMA.check(file, &kept, &[]).bad;
+        bad = SCHEMA.check(file, &kept, &[], &WHOLE).bad;
         if bad.iter().any(Vec::is_empty) {
             return Err(problems);
         }
@@ -312,14 +334,15 @@ fn named(mut tree: Node) -> Node {
     tree
 }
 
-/// The tasks that hold one of the places.
-fn damaged_tasks(tree: &Node, bad: &[Vec<usize>]) -> HashSet<String> {
+/// The tasks and params that hold one of the places.
+fn damaged(tree: &Node, bad: &[Vec<usize>]) -> HashSet<String> {
     let root = tree.as_map().unwrap_or_default();
-    let task = |path: &Vec<usize>| {
-        let part = root.get(*path.first()?).filter(|part| part.key == "tasks")?;
+    let named = |path: &Vec<usize>| {
+        let part = root.get(*path.first()?)?;
+        let part = ["params", "tasks"].contains(&part.key.as_str()).then_some(part)?;
         Some(part.node.as_map()?.get(*path.get(1)?)?.key.clone())
     };
-    bad.iter().filter_map(task).collect()
+    bad.iter().filter_map(named).collect()
 }
 
 /// The names of params and tasks that `kept` lacks.

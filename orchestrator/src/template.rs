@@ -178,14 +178,8 @@ impl IntervalNames {
 /// Evaluates an expression. The fault's range lies in the expression.
 pub(crate) fn evaluate(expression: &str, context: &Context) -> Result<Value, Fault> {
     let fault = |error: &minijinja::Error| {
-        let mut message = error.kind().to_string();
-        if let Some(detail) = error.detail() {
-            message = if message == "invalid operation" || message == "syntax error" {
-                detail.to_owned()
-            } else {
-                format!("{message}: {detail}")
-            };
-        }
+        let detail = error.detail().map(str::to_owned);
+        let message = detail.unwrap_or_else(|| error.kind().to_string());
         let range = error.range().filter(|range| range.end <= expression.len());
         Fault { range: range.unwrap_or(0..expression.len()), message, help: None }
     };
@@ -194,9 +188,9 @@ pub(crate) fn evaluate(expression: &str, context: &Context) -> Result<Value, Fau
     let whole =
         |message: &str| Fault { range: 0..expression.len(), message: message.into(), help: None };
     if value.kind() == ValueKind::Undefined {
-        return Err(whole("has no value"));
+        return Err(whole("the expression has no value"));
     }
-    serde_json::to_value(&value).map_err(|_| whole("gives something that YAML could not say"))
+    serde_json::to_value(&value).map_err(|_| whole("the expression gives what YAML could not say"))
 }
 
 /// The syntax error of an expression, if it has one.
@@ -233,7 +227,8 @@ pub(crate) fn render_text(text: &str, parts: &[Part], context: &Context) -> Resu
                     Value::Null => {
                         return Err(Fault {
                             range: inner.clone(),
-                            message: "gives nothing, which can't be put into a text".into(),
+                            message: "the expression gives nothing, which can't be put into a text"
+                                .into(),
                             help: None,
                         });
                     }
@@ -275,7 +270,7 @@ pub(crate) fn holds(expression: &str, context: &Context) -> Result<bool, Fault> 
         Value::Bool(value) => Ok(value),
         value => Err(Fault {
             range: 0..expression.len(),
-            message: format!("gives {value}, which is neither true nor false"),
+            message: format!("the condition gives {value}, which is neither true nor false"),
             help: Some("compare it with something, such as `!= 0` or `== \"yes\"`".into()),
         }),
     }

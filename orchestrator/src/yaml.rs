@@ -15,6 +15,13 @@ mod syntax;
 /// A file that is larger is not read.
 pub const MAX_BYTES: u64 = 10 * 1024 * 1024;
 
+/// Mappings and lists may be nested this deep.
+const MAX_DEPTH: usize = 64;
+
+/// The stack of the thread that reads. The parser takes up to 40 KiB for each level in a build
+/// without optimisation, more than a thread of a runtime or a test may have.
+const STACK_BYTES: usize = 8 << 20;
+
 /// Byte range in the text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
@@ -173,10 +180,27 @@ pub fn parse(file: &str, text: &str) -> Result<(Node, Vec<Diagnostic>), Box<Diag
     if text.len() as u64 > MAX_BYTES {
         return Err(Box::new(too_large(file)));
     }
+    let read = || read(file, text);
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, read);
+        let thread = thread.map_err(|error| {
+            let message = format!("can't start a thread to read `{file}`: {error}");
+            Box::new(Diagnostic::error(Code::Internal, message).in_file(file))
+        })?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn read(file: &str, text: &str) -> Result<(Node, Vec<Diagnostic>), Box<Diagnostic>> {
     let options = serde_yaml::options! {
         budget: serde_yaml::budget! {
             max_events: 4_000_000,
             max_nodes: 2_000_000,
+            max_depth: MAX_DEPTH,
+            max_recorded_anchor_events: 100_000,
+        },
+        alias_limits: serde_yaml::alias_limits! {
+            max_total_replayed_events: 100_000,
         },
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         strict_booleans: true,
@@ -385,4 +409,38 @@ fn span(location: Location) -> Span {
     let end = start + span.byte_len().unwrap_or(0);
     // A text of at most 10 MB has no place that does not fit.
     Span { start: start as u32, end: end as u32 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nested(depth: usize) -> Result<(Node, Vec<Diagnostic>), Box<Diagnostic>> {
+        parse("p", &format!("{}{}", "[".repeat(depth), "]".repeat(depth)))
+    }
+
+    #[test]
+    fn depth_is_limited_within_a_small_stack() {
+        let small = std::thread::Builder::new().stack_size(1 << 20);
+        let thread = small.spawn(|| {
+            assert!(nested(MAX_DEPTH).is_ok());
+            assert_eq!(nested(MAX_DEPTH + 1).unwrap_err().code, Code::TooComplex);
+            assert_eq!(nested(10_000).unwrap_err().code, Code::TooComplex);
+        });
+        thread.unwrap().join().unwrap();
+    }
+
+    #[test]
+    fn scalars() {
+        let text = "a: yes\nb: 010\nc: 1_000\nd: 1.5\ne: ~\nf: true\ng: '5'\n1: 2026-01-01\n";
+        let (node, problems) = parse("p", text).unwrap();
+        assert!(problems.is_empty());
+        let expect = serde_json::json!({
+            "a": "yes", "b": "010", "c": 1000, "d": 1.5, "e": null, "f": true, "g": "5",
+            "1": "2026-01-01",
+        });
+        assert_eq!(node.to_value(), expect);
+        assert_eq!(&text[Range::from(node.place(&["g"]))], "'5'");
+        assert_eq!(&text[Range::from(node.place(&["nope", "x"]))], "");
+    }
 }

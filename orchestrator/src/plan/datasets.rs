@@ -112,6 +112,9 @@ pub(super) fn output(
 ) -> PlannedOutput {
     let properties = datasets.get(dataset);
     let written = properties.map(|properties| properties.written);
+    // A port for datasets of any scheme can't know the one way in which some are written.
+    let ways = ways(dataset.scheme());
+    let default = if ways.contains(&default) { default } else { ways[0] };
     PlannedOutput {
         dataset: dataset.clone(),
         write: written.and_then(|written| written.write).unwrap_or(default),

@@ -22,6 +22,7 @@ pub(super) fn resolve(planner: &mut Planner<'_>) -> Params {
         if spec.pipeline.params.contains_key(name) || spec.broken.contains(name) {
             set.insert(name, text);
         } else {
+            let span = spec.tree.entry("params").map(|params| params.key_span);
             let known = || spec.pipeline.params.keys().map(String::as_str);
             let help = did_you_mean(name, known()).unwrap_or_else(|| {
                 match known().collect::<Vec<_>>().as_slice() {
@@ -29,26 +30,32 @@ pub(super) fn resolve(planner: &mut Planner<'_>) -> Params {
                     all => format!("there are `{}`", all.join("`, `")),
                 }
             });
-            let message = format!("the pipeline has no param `{name}`");
-            planner.problems.push(Diagnostic::error(Code::UnknownParam, message).help(help));
+            let message = format!("--set {name}: the pipeline has no param `{name}`");
+            let problem = Diagnostic::error(Code::UnknownParam, message).help(help);
+            planner.problems.push(match span {
+                Some(span) => problem.at(planner.file(), span).path("params"),
+                None => problem.in_file(planner.file()),
+            });
         }
     }
     for (entry, (name, param)) in spec.entries("params").iter().zip(&spec.pipeline.params) {
         let path = ["params", name.as_str(), "default"];
         let own = param.default.as_ref().map(|value| judge(name, param, value.clone()));
-        if let Some(Err((code, message))) = &own {
+        if let Some(Err(misfit)) = &own {
             let span = entry.node.place(&["default"]);
-            planner.error(*code, span, &path, message.clone(), None);
+            let Misfit { code, message, help } = misfit.clone();
+            planner.error(code, span, &path, message, help);
         }
         let value = match (set.get(name.as_str()), own) {
             (Some(text), _) => {
                 let value = read(name, param, text).and_then(|value| judge(name, param, value));
-                value.map_err(|(_, message)| {
-                    let problem = Diagnostic::error(Code::BadParam, format!("--set: {message}"));
-                    planner.problems.push(problem);
+                value.map_err(|misfit| {
+                    let message = format!("--set {name}={text}: {}", misfit.message);
+                    planner.error(Code::BadParam, entry.key_span, &path[..2], message, None);
                 })
             }
             (None, Some(own)) => own.map_err(drop),
+            (None, None) if spec.damaged.contains(name) || planner.leeway.params => Err(()),
             (None, None) => {
                 let message = format!("the param `{name}` has no value");
                 let help = Some(format!("give it one by --set {name}=…, or a `default`"));
@@ -64,8 +71,16 @@ pub(super) fn resolve(planner: &mut Planner<'_>) -> Params {
     Params { values, lacking }
 }
 
+/// Why a value does not fit its param.
+#[derive(Clone)]
+struct Misfit {
+    code: Code,
+    message: String,
+    help: Option<String>,
+}
+
 /// The value that a text on the command line stands for.
-fn read(name: &str, param: &Param, text: &str) -> Result<Value, (Code, String)> {
+fn read(name: &str, param: &Param, text: &str) -> Result<Value, Misfit> {
     let plain = text.replace('_', "");
     let value = match param.kind {
         ParamKind::String => Some(Value::String(text.to_owned())),
@@ -82,11 +97,12 @@ fn read(name: &str, param: &Param, text: &str) -> Result<Value, (Code, String)> 
         },
     };
     let message = || format!("`{name}` must be {}, not `{text}`", wanted(param.kind));
-    value.ok_or_else(|| (Code::BadParam, message()))
+    value.ok_or_else(|| Misfit { code: Code::BadParam, message: message(), help: None })
 }
 
 /// A value that fits the param's type and bounds, or why it does not.
-fn judge(name: &str, param: &Param, value: Value) -> Result<Value, (Code, String)> {
+fn judge(name: &str, param: &Param, value: Value) -> Result<Value, Misfit> {
+    let misfit = |code, message| Err(Misfit { code, message, help: None });
     let fits = match param.kind {
         ParamKind::String => value.is_string(),
         ParamKind::Integer => value.is_i64() || value.is_u64(),
@@ -95,23 +111,37 @@ fn judge(name: &str, param: &Param, value: Value) -> Result<Value, (Code, String
     };
     if !fits {
         let message = format!("`{name}` must be {}, not {}", wanted(param.kind), shown(&value));
-        return Err((Code::WrongType, message));
+        let help = match (param.kind, &value) {
+            (ParamKind::String, Value::Number(_) | Value::Bool(_)) => {
+                Some(format!("put it in quotes: \"{value}\""))
+            }
+            (ParamKind::Integer | ParamKind::Number, Value::String(text))
+                if text.parse::<f64>().is_ok() =>
+            {
+                Some("remove the quotes".to_owned())
+            }
+            (ParamKind::Boolean, Value::String(_)) => {
+                Some("YAML's words for it are `true` and `false`".to_owned())
+            }
+            _ => None,
+        };
+        return Err(Misfit { code: Code::WrongType, message, help });
     }
     if let Some(choices) = &param.choices
         && !choices.contains(&value)
     {
         let all: Vec<String> = choices.iter().map(shown).collect();
         let message = format!("`{name}` must be one of {}, not {}", all.join(", "), shown(&value));
-        return Err((Code::NotAChoice, message));
+        return misfit(Code::NotAChoice, message);
     }
     if let Some(number) = value.as_f64() {
         if let Some(bound) = param.minimum.filter(|bound| number < *bound) {
             let message = format!("`{name}` must be at least {bound}, not {value}");
-            return Err((Code::OutOfRange, message));
+            return misfit(Code::OutOfRange, message);
         }
         if let Some(bound) = param.maximum.filter(|bound| number > *bound) {
             let message = format!("`{name}` must be at most {bound}, not {value}");
-            return Err((Code::OutOfRange, message));
+            return misfit(Code::OutOfRange, message);
         }
     }
     Ok(value)

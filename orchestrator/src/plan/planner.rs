@@ -2,7 +2,7 @@
 
 use super::expressions::Scope;
 use super::tasks::Draft;
-use super::{Interval, Plan, PlanRequest, datasets, edges, order, params, select, tasks};
+use super::{Interval, Leeway, Plan, PlanRequest, datasets, edges, order, params, select, tasks};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::kind::{Kinds, Problem};
 use crate::load::Definition;
@@ -18,6 +18,7 @@ pub(super) struct Planner<'a> {
     pub(super) spec: &'a Spec,
     pub(super) kinds: &'a Kinds,
     pub(super) request: &'a PlanRequest,
+    pub(super) leeway: &'a Leeway,
     pub(super) problems: Vec<Diagnostic>,
 }
 
@@ -27,10 +28,10 @@ pub(super) fn plan(
     spec: &Spec,
     kinds: &Kinds,
     request: &PlanRequest,
-    incomplete: &HashSet<String>,
+    leeway: &Leeway,
 ) -> (Option<Plan>, Vec<Diagnostic>) {
     let problems = spec.problems.clone();
-    let mut planner = Planner { definition, spec, kinds, request, problems };
+    let mut planner = Planner { definition, spec, kinds, request, leeway, problems };
     let profile = planner.profile();
     let interval = request.interval.unwrap_or_else(|| Interval::day_before(request.now));
     let params = params::resolve(&mut planner);
@@ -39,7 +40,7 @@ pub(super) fn plan(
     let drafts = tasks::draft(&mut planner, &mut scope, &datasets);
     let edges = edges::infer(&mut planner, &drafts);
     let order = order::sort(&mut planner, drafts.len(), &edges);
-    planner.ask_kinds(&drafts, incomplete);
+    planner.ask_kinds(&drafts);
     if !planner.problems.iter().any(Diagnostic::is_error) {
         // With errors, what seems unused may be what a misspelt name meant.
         planner.warn_unused(&scope, &drafts);
@@ -97,7 +98,9 @@ impl Planner<'_> {
             let all: Vec<&str> = known.clone().collect();
             let help = did_you_mean(profile, known)
                 .unwrap_or_else(|| format!("there are `{}`", all.join("`, `")));
-            self.problems.push(problem.help(help));
+            let project = self.definition.project.as_ref();
+            let file = project.map_or("", |project| project.path.as_str());
+            self.problems.push(problem.in_file(file).help(help));
         }
         profile.clone()
     }
@@ -134,9 +137,9 @@ impl Planner<'_> {
     }
 
     /// Lets the kinds check their tasks, where nothing else is wrong with them.
-    fn ask_kinds(&mut self, drafts: &[Draft], incomplete: &HashSet<String>) {
+    fn ask_kinds(&mut self, drafts: &[Draft]) {
         for (index, draft) in drafts.iter().enumerate() {
-            if draft.damaged || incomplete.contains(&draft.task.name) {
+            if draft.damaged || self.leeway.incomplete.contains(&draft.task.name) {
                 continue;
             }
             let Some(kind) = self.kinds.get(&draft.task.kind) else { continue };

@@ -5,9 +5,9 @@ use super::expressions::{Late, Place, Rendered, Scope};
 use super::planner::Planner;
 use super::{PlannedOutput, PlannedTask, Retry};
 use crate::dataset::DatasetName;
-use crate::diagnostic::Code;
+use crate::diagnostic::{Code, Diagnostic};
 use crate::kind::{Port, Ports, Write};
-use crate::schema::{Schema, did_you_mean};
+use crate::schema::{Schema, Whole, did_you_mean};
 use crate::spec::{RetrySpec, Task};
 use crate::yaml::{Entry, Node, Span, Tree};
 use indexmap::IndexMap;
@@ -125,10 +125,28 @@ impl Drafter<'_, '_, '_> {
             // A missing option is reported at the key `with`, or at the task that has none.
             node.span = span;
             let path = ["tasks", name, "with"];
-            let findings = known.schema.check(self.planner.file(), &node, &path);
-            self.planner.problems.extend(findings.diagnostics);
+            let kind = format!("`{}`", self.task.uses);
+            let whole = Whole { name: &kind, key: "option" };
+            let findings = known.schema.check(self.planner.file(), &node, &path, &whole);
+            for problem in findings.diagnostics {
+                let problem = self.of_expression(problem);
+                self.planner.problems.push(problem);
+            }
         }
         (node.to_value(), late)
+    }
+
+    /// A problem of a value that an expression gave says so.
+    fn of_expression(&self, problem: Diagnostic) -> Diagnostic {
+        let source = &self.planner.definition.pipeline.text;
+        let written = problem.span.clone().and_then(|span| source.get(span)).unwrap_or_default();
+        match (written.find("${{"), written.rfind("}}")) {
+            (Some(from), Some(to)) if from < to => {
+                let help = format!("that is what `{}` gives", &written[from..to + 2]);
+                problem.help(help)
+            }
+            _ => problem,
+        }
     }
 
     /// The condition left for the run, or why the task is skipped, and the tasks that it uses.

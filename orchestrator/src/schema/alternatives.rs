@@ -16,7 +16,15 @@ impl Walk<'_> {
             [] => {
                 let mut types = Vec::new();
                 rule.any_of.iter().for_each(|at| schema.collect_types(*at, &mut types));
-                self.wrong_type(rule, &types, node, span);
+                // Of an optional value, what is there if it is there says what was expected.
+                let only_null =
+                    |at: &&usize| schema.rules[**at].types.as_deref() == Some(&[Type::Null]);
+                let mut real = rule.any_of.iter().filter(|at| !only_null(at));
+                let said = match (real.next(), real.next()) {
+                    (Some(one), None) => &schema.rules[*one],
+                    _ => rule,
+                };
+                self.wrong_type(said, &types, node, span);
             }
             [one] => self.node(*one, node, span),
             several => {
@@ -47,7 +55,10 @@ impl Walk<'_> {
         };
         let Some((index, entry)) = entries.iter().enumerate().find(|(_, e)| e.key == tag) else {
             let message = format!("{} has no `{tag}`", self.subject());
-            self.report(Code::MissingKey, span, message, Some(format!("add `{tag}:`")));
+            let all = several.iter().flat_map(|at| schema.fixed(*at, &tag));
+            let all: Vec<&str> = all.filter_map(Value::as_str).collect();
+            let help = format!("add `{tag}:` with `{}`", all.join("` or `"));
+            self.report(Code::MissingKey, span, message, Some(help));
             return true;
         };
         let value = entry.node.to_value();
@@ -73,6 +84,8 @@ impl Walk<'_> {
             let mut walk = Walk {
                 schema: self.schema,
                 file: self.file,
+                whole: self.whole,
+                root: self.root,
                 path: self.path.clone(),
                 trail: self.trail.clone(),
                 found: super::Findings::default(),

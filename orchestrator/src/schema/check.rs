@@ -1,15 +1,23 @@
 //! Walking a tree of nodes along the rules.
 
-use super::words::{self, did_you_mean};
-use super::{Findings, Rule, Schema, Type, format};
+use super::words;
+use super::{Findings, Rule, Schema, Type, Whole, format};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::yaml::{Entry, Node, Span, Tree};
 use serde_json::Value;
 
-pub(super) fn check(schema: &Schema, file: &str, node: &Node, path: &[&str]) -> Findings {
+pub(super) fn check(
+    schema: &Schema,
+    file: &str,
+    node: &Node,
+    path: &[&str],
+    whole: &Whole<'_>,
+) -> Findings {
     let mut walk = Walk {
         schema,
         file,
+        whole,
+        root: path.len(),
         path: path.iter().map(|step| (*step).to_owned()).collect(),
         trail: Vec::new(),
         found: Findings::default(),
@@ -21,6 +29,9 @@ pub(super) fn check(schema: &Schema, file: &str, node: &Node, path: &[&str]) -> 
 pub(super) struct Walk<'a> {
     pub(super) schema: &'a Schema,
     pub(super) file: &'a str,
+    pub(super) whole: &'a Whole<'a>,
+    /// The length of the path at which the walk began.
+    pub(super) root: usize,
     pub(super) path: Vec<String>,
     pub(super) trail: Vec<usize>,
     pub(super) found: Findings,
@@ -74,7 +85,8 @@ impl Walk<'_> {
     /// What the node is called in messages.
     pub(super) fn subject(&self) -> String {
         match self.path.as_slice() {
-            [] => "the file".to_owned(),
+            path if path.len() == self.root => self.whole.name.to_owned(),
+            [] => String::new(),
             [.., list, at] if at.bytes().all(|byte| byte.is_ascii_digit()) => {
                 format!("an item of `{list}`")
             }
@@ -84,7 +96,7 @@ impl Walk<'_> {
 
     pub(super) fn wrong_type(&mut self, rule: &Rule, types: &[Type], node: &Node, span: Span) {
         let subject = self.subject();
-        let expected = names(types);
+        let expected = expected(rule, types);
         if let Tree::Text(text) = &node.tree
             && text.contains("${{")
         {
@@ -94,10 +106,7 @@ impl Walk<'_> {
             Tree::Null => format!("{subject} has no value; it must be {expected}"),
             _ => format!("{subject} must be {expected}, not {}", describe(node)),
         };
-        let help = type_help(types, node).or_else(|| {
-            let example = rule.example.as_ref().map(Value::to_string)?;
-            Some(format!("for example {example}"))
-        });
+        let help = type_help(rule, types, node);
         self.report(Code::WrongType, span, message, help);
     }
 
@@ -109,12 +118,12 @@ impl Walk<'_> {
 
     pub(super) fn not_a_choice(&mut self, choices: &[Value], node: &Node, span: Span) {
         let texts: Vec<String> = choices.iter().map(plain).collect();
-        let message =
-            format!("{} must be {}, not {}", self.subject(), one_of(&texts), describe(node));
-        let help = match &node.tree {
-            Tree::Text(text) => did_you_mean(text, texts.iter().map(String::as_str)),
-            _ => None,
+        let given = match &node.tree {
+            Tree::Text(text) => format!("`{text}`"),
+            _ => describe(node),
         };
+        let message = format!("{} must be {}, not {given}", self.subject(), one_of(&texts));
+        let help = node.as_text().and_then(|text| words::value_help(text, &texts));
         self.report(Code::NotAChoice, span, message, help);
     }
 
@@ -125,6 +134,7 @@ impl Walk<'_> {
             (rule.exclusive_minimum.filter(|bound| value <= *bound), "more than"),
             (rule.exclusive_maximum.filter(|bound| value >= *bound), "less than"),
         ];
+        let bounds = bounds.into_iter().chain(width(rule, value));
         for (bound, word) in bounds {
             if let Some(bound) = bound {
                 let message = format!("{} must be {word} {bound}, not {value}", self.subject());
@@ -144,8 +154,7 @@ impl Walk<'_> {
             if text.contains("${{") && format != "dataset" {
                 return self.misplaced(span);
             }
-            let code = if format == "dataset" { Code::BadDataset } else { Code::BadFormat };
-            self.report(code, span, problem.message, problem.help);
+            self.report(format_code(format), span, problem.message, problem.help);
         }
     }
 
@@ -180,8 +189,8 @@ impl Walk<'_> {
                 self.found.bad.push(self.trail.clone());
                 continue;
             }
-            let message = match self.path.is_empty() {
-                true => format!("the pipeline has no `{name}`"),
+            let message = match self.path.len() == self.root {
+                true => format!("{} has no {} `{name}`", self.whole.name, self.whole.key),
                 false => format!("{} has no `{name}`", self.subject()),
             };
             let help = Some(format!("add `{name}:`"));
@@ -197,9 +206,7 @@ impl Walk<'_> {
         if let Some(format) = &rule.key_format
             && let Err(problem) = format::check(format, &entry.key)
         {
-            let code = if format == "dataset" { Code::BadDataset } else { Code::BadName };
-            self.report(code, entry.key_span, problem.message, problem.help);
-            return;
+            self.report(format_code(format), entry.key_span, problem.message, problem.help);
         }
         let known_rule = rule.properties.iter().find(|(name, _)| *name == entry.key);
         match (known_rule.map(|(_, inner)| *inner), rule.additional) {
@@ -213,11 +220,11 @@ impl Walk<'_> {
 
     fn unknown_key(&mut self, rule: &Rule, entry: &Entry) {
         let known = known(rule);
-        let parent = match self.path.len() {
-            0 | 1 => "a pipeline".to_owned(),
-            count => format!("`{}`", self.path[count - 2]),
+        let count = self.path.len();
+        let message = match count == self.root + 1 {
+            true => format!("{} has no {} `{}`", self.whole.name, self.whole.key, entry.key),
+            false => format!("`{}` has no key `{}`", self.path[count - 2], entry.key),
         };
-        let message = format!("{parent} has no key `{}`", entry.key);
         let help = words::key_help(&entry.key, &known);
         self.report(Code::UnknownKey, entry.key_span, message, Some(help));
     }
@@ -241,6 +248,58 @@ pub(super) fn admits(one: Type, node: &Node) -> bool {
     }
 }
 
+fn format_code(format: &str) -> Code {
+    match format {
+        "dataset" => Code::BadDataset,
+        "name" | "identifier" => Code::BadName,
+        _ => Code::BadFormat,
+    }
+}
+
+/// The bounds of an integer type of Rust that is narrower than what YAML can say.
+fn width(rule: &Rule, value: f64) -> [(Option<f64>, &'static str); 2] {
+    let (least, most) = match rule.format.as_deref() {
+        Some("int8") => (i8::MIN.into(), i8::MAX.into()),
+        Some("int16") => (i16::MIN.into(), i16::MAX.into()),
+        Some("int32") => (i32::MIN.into(), i32::MAX.into()),
+        Some("uint8") => (0.0, u8::MAX.into()),
+        Some("uint16") => (0.0, u16::MAX.into()),
+        Some("uint32") => (0.0, u32::MAX.into()),
+        _ => (f64::MIN, f64::MAX),
+    };
+    [
+        (Some(least).filter(|b| value < *b), "at least"),
+        (Some(most).filter(|b| value > *b), "at most"),
+    ]
+}
+
+/// What should stand there, for a message.
+fn expected(rule: &Rule, types: &[Type]) -> String {
+    match rule.format.as_deref() {
+        Some("duration") => "a duration".to_owned(),
+        Some("rate") => "a rate".to_owned(),
+        Some("dataset") => "a dataset".to_owned(),
+        _ => names(types),
+    }
+}
+
+/// A value as YAML on one line.
+fn flow(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let pairs = map.iter().map(|(key, value)| format!("{key}: {}", flow(value)));
+            format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
+        }
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", "))
+        }
+        Value::String(text) if text.contains([',', '{', '}', '#', '*']) || text.contains(": ") => {
+            format!("\"{text}\"")
+        }
+        other => plain(other),
+    }
+}
+
 fn names(types: &[Type]) -> String {
     let name = |one: &Type| match one {
         Type::Null => None,
@@ -254,7 +313,7 @@ fn names(types: &[Type]) -> String {
     let names: Vec<&str> = types.iter().filter_map(name).collect();
     match names.as_slice() {
         [] => "empty".to_owned(),
-        names => names.join(" or "),
+        names => names.join(", or "),
     }
 }
 
@@ -276,9 +335,13 @@ fn describe(node: &Node) -> String {
     }
 }
 
-fn type_help(types: &[Type], node: &Node) -> Option<String> {
+fn type_help(rule: &Rule, types: &[Type], node: &Node) -> Option<String> {
     let wants = |one| types.contains(&one);
+    let example = || rule.example.as_ref().map(|example| format!("for example {}", flow(example)));
     match &node.tree {
+        Tree::Number(number) if rule.format.as_deref() == Some("duration") => {
+            Some(format!("a duration has a unit: {number}s, {number}m or {number}h"))
+        }
         Tree::Number(_) | Tree::Bool(_) if wants(Type::String) => {
             Some(format!("put it in quotes: \"{}\"", node.to_value()))
         }
@@ -294,7 +357,13 @@ fn type_help(types: &[Type], node: &Node) -> Option<String> {
             Some("write it without a decimal point or exponent".to_owned())
         }
         Tree::Text(text) if wants(Type::Array) => Some(format!("write it as a list: [{text}]")),
-        _ => None,
+        _ => example().or_else(|| match rule.properties.as_slice() {
+            [] => None,
+            properties => {
+                let names: Vec<&str> = properties.iter().map(|(name, _)| name.as_str()).collect();
+                Some(format!("its keys are `{}`", names.join("`, `")))
+            }
+        }),
     }
 }
 

@@ -97,6 +97,27 @@ const OTHER_WORDS: &[(&str, &[&str])] = &[
     ("writes", &["outputs"]),
 ];
 
+/// Words for values, as [`OTHER_WORDS`] for keys.
+const OTHER_VALUES: &[(&str, &[&str])] = &[
+    ("all_complete", &["all_done"]),
+    ("all_completed", &["all_done"]),
+    ("all_successful", &["all_success"]),
+    ("bool", &["boolean"]),
+    ("date", &["string"]),
+    ("double", &["number"]),
+    ("exp", &["exponential"]),
+    ("fixed", &["constant"]),
+    ("float", &["number"]),
+    ("insert", &["append"]),
+    ("int", &["integer"]),
+    ("one_failed", &["any_failed"]),
+    ("replace", &["overwrite"]),
+    ("str", &["string"]),
+    ("text", &["string"]),
+    ("truncate", &["overwrite"]),
+    ("upsert", &["merge"]),
+];
+
 /// Keys that do not exist on purpose, and what to do without them.
 const INSTEAD: &[(&str, &str)] = &[
     ("runs_on", "a task runs in the process of its run; a profile says where the data lies"),
@@ -150,6 +171,14 @@ pub(super) fn key_help(key: &str, known: &[&str]) -> String {
     }
 }
 
+/// What to do about a value that is none of the choices.
+pub(super) fn value_help(value: &str, choices: &[String]) -> Option<String> {
+    let known: Vec<&str> = choices.iter().map(String::as_str).collect();
+    let word = look_up(OTHER_VALUES, value, &known);
+    word.map(|word| format!("tidemill's word for it is `{word}`"))
+        .or_else(|| did_you_mean(value, known))
+}
+
 /// Whether an unknown key was taken to mean the known key `name`.
 pub(super) fn means(key: &str, name: &str, known: &[&str]) -> bool {
     !known.contains(&key)
@@ -164,8 +193,12 @@ pub(super) fn is_yes_or_no(text: &str) -> bool {
 }
 
 fn translate<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
-    let simple = simplify(key);
-    let (_, words) = OTHER_WORDS.iter().find(|(word, _)| *word == simple)?;
+    look_up(OTHER_WORDS, key, known)
+}
+
+fn look_up<'a>(table: &[(&str, &[&str])], word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let simple = simplify(word);
+    let (_, words) = table.iter().find(|(word, _)| *word == simple)?;
     words.iter().find_map(|word| known.iter().find(|known| *known == word).copied())
 }
 

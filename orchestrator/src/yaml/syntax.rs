@@ -22,13 +22,11 @@ fn refused(file: &str, text: &str, error: &serde_yaml::Error) -> Diagnostic {
             |byte| byte as usize,
         )
     });
+    // A limit that is met within an alias comes as text.
+    let is_limit = matches!(error, Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. })
+        || error.to_string().starts_with("budget breached");
     let (code, message, help) = match error {
-        Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. } => (
-            Code::TooComplex,
-            "the file holds, with its aliases, more or deeper values than a pipeline can need"
-                .to_owned(),
-            Some("remove aliases that repeat aliases (`*name`), or split the pipeline"),
-        ),
+        _ if is_limit => too_complex(),
         Error::MultipleDocuments { .. } => (
             Code::YamlSyntax,
             "a second document begins here".to_owned(),
@@ -52,31 +50,198 @@ fn refused(file: &str, text: &str, error: &serde_yaml::Error) -> Diagnostic {
         .maybe_help(help.map(str::to_owned))
 }
 
+fn too_complex() -> (Code, String, Option<&'static str>) {
+    let message =
+        "the file holds, with its aliases, more or deeper values than a pipeline can need";
+    let help = "remove aliases that repeat aliases (`*name`), or split the pipeline";
+    (Code::TooComplex, message.to_owned(), Some(help))
+}
+
 fn scan_diagnostic(file: &str, text: &str, error: &ScanError) -> Diagnostic {
     let mark = error.marker();
     let start = mark.byte_offset().unwrap_or_else(|| byte_of(text, mark.line(), mark.col() + 1));
-    let (message, help) = explain(error.kind());
-    let line = line_at(text, start);
-    let tab = tab_near(text, start).filter(|_| is_about_tabs(error.kind()));
-    let (code, start, message, help) = if let Some(tab) = tab {
-        let help = Some("replace it with spaces".to_owned());
-        (Code::YamlSyntax, tab, "a tab; YAML is indented with spaces only".to_owned(), help)
-    } else if is_about_braces(error.kind()) && line.contains("${{") {
-        let message = "an expression within `{ }` or `[ ]` needs quotes".to_owned();
-        let help = Some("write it as \"${{ … }}\"".to_owned());
-        let from = text[..start].rfind("${{").unwrap_or(start);
-        (Code::UnquotedExpression, from, message, help)
-    } else {
-        (Code::YamlSyntax, start, message, help.map(str::to_owned))
+    let start = start.min(text.len());
+    let kind = error.kind();
+    if matches!(kind, ErrorKind::RecursionLimitExceeded) {
+        let (code, message, help) = too_complex();
+        let help = help.map(str::to_owned);
+        return Diagnostic::error(code, message).at(file, start..start + 1).maybe_help(help);
+    }
+    let found = tab(text, start, kind)
+        .or_else(|| braces(text, start, kind))
+        .or_else(|| unclosed(file, text, start, kind))
+        .or_else(|| colon(text, start, kind))
+        .or_else(|| escape(text, start, kind));
+    let Some(found) = found else {
+        let (message, help) = explain(kind);
+        let end = match kind {
+            ErrorKind::UnclosedFlowCollection { .. }
+            | ErrorKind::MismatchedFlowCollectionEnd { .. }
+            | ErrorKind::UnclosedQuotedScalar => start + 1,
+            _ => end_of_word(text, start),
+        };
+        return Diagnostic::error(Code::YamlSyntax, message)
+            .at(file, start..end)
+            .maybe_help(help.map(str::to_owned));
     };
-    let end = match error.kind() {
-        _ if text[start.min(text.len())..].starts_with("${{") => {
-            text[start..].find("}}").map_or(start + 3, |at| start + at + 2)
+    found.in_file(file)
+}
+
+/// A problem at a place of a file that is named later.
+fn problem(span: std::ops::Range<usize>, message: String, help: &str) -> Diagnostic {
+    Diagnostic::error(Code::YamlSyntax, message).at("", span).help(help)
+}
+
+/// A tab in the indentation of the line at a byte or the one after it.
+fn tab(text: &str, at: usize, kind: &ErrorKind) -> Option<Diagnostic> {
+    if !is_about_tabs(kind) {
+        return None;
+    }
+    let mut line_start = line_start(text, at);
+    for line in text[line_start..].split_inclusive('\n').take(2) {
+        let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
+        if let Some(tab) = line[..indent].find('\t') {
+            let at = line_start + tab;
+            let message = "a tab; YAML is indented with spaces only".to_owned();
+            return Some(problem(at..at + 1, message, "replace it with spaces"));
         }
-        ErrorKind::UnclosedFlowCollection { .. } | ErrorKind::UnclosedQuotedScalar => start + 1,
-        _ => end_of_word(text, start),
-    };
-    Diagnostic::error(code, message).at(file, start..end).maybe_help(help)
+        line_start += line.len();
+    }
+    None
+}
+
+/// `{rows: ${{ params.rows }}}`
+fn braces(text: &str, at: usize, kind: &ErrorKind) -> Option<Diagnostic> {
+    let is_flow = matches!(
+        kind,
+        ErrorKind::ExpectedFlowMappingSeparator
+            | ErrorKind::ExpectedFlowSequenceSeparator
+            | ErrorKind::MisplacedFlowCollectionEnd
+            | ErrorKind::MismatchedFlowCollectionEnd { .. }
+    );
+    let line = line_start(text, at);
+    let near = text.get(line..(at + 3).min(text.len()))?;
+    let start = line + near.rfind("${{").filter(|_| is_flow)?;
+    let end = text[start..].find("}}").map_or(start + 3, |length| start + length + 2);
+    let message = "an expression within `{ }` or `[ ]` needs quotes".to_owned();
+    let mut found = problem(start..end, message, &format!("write \"{}\"", &text[start..end]));
+    found.code = Code::UnquotedExpression;
+    Some(found)
+}
+
+/// A bracket on an earlier line that is still open: nobody means to go on in it for long.
+fn unclosed(file: &str, text: &str, at: usize, kind: &ErrorKind) -> Option<Diagnostic> {
+    let points_at_opening = matches!(
+        kind,
+        ErrorKind::UnclosedQuotedScalar
+            | ErrorKind::UnclosedFlowCollection { .. }
+            | ErrorKind::MismatchedFlowCollectionEnd { .. }
+    );
+    let open = open_bracket(&text[..at])?;
+    if points_at_opening || open >= line_start(text, at) {
+        return None;
+    }
+    let bracket = &text[open..=open];
+    let message = format!("`{bracket}` is not closed");
+    let found = Diagnostic::error(Code::YamlSyntax, message).at("", open..open + 1);
+    Some(found.related(file, at..end_of_word(text, at), "this can't be within it"))
+}
+
+/// The innermost bracket that a text leaves open.
+fn open_bracket(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut open = Vec::new();
+    let mut quote = None;
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let before = at.checked_sub(1).map_or(b' ', |before| bytes[before]);
+        let begins = before.is_ascii_whitespace() || matches!(before, b'[' | b'{' | b',' | b':');
+        match (quote, byte) {
+            (Some(b'"'), b'\\') => at += 1,
+            (Some(open), byte) if byte == open => quote = None,
+            (Some(_), _) => {}
+            (None, b'"' | b'\'') if begins => quote = Some(byte),
+            (None, b'#') if before.is_ascii_whitespace() => {
+                at += text[at..].find('\n').unwrap_or(text.len() - at);
+            }
+            (None, b'[' | b'{') if begins || !open.is_empty() => open.push(at),
+            (None, b']' | b'}') => drop(open.pop()),
+            (None, _) => {}
+        }
+        at += 1;
+    }
+    open.pop()
+}
+
+/// A colon where none can be: in a text without quotes, behind a line that is no `key: value`, or
+/// in a line that is indented too much.
+fn colon(text: &str, at: usize, kind: &ErrorKind) -> Option<Diagnostic> {
+    let is_colon = matches!(
+        kind,
+        ErrorKind::MappingValueNotAllowed
+            | ErrorKind::MappingKeyNotAllowed
+            | ErrorKind::SimpleKeyExpected
+            | ErrorKind::InvalidSimpleKey
+    );
+    if !is_colon {
+        return None;
+    }
+    let start = line_start(text, at);
+    if let Some(first) = text[start..at].find(": ") {
+        let value = start + first + 2;
+        let rest = &text[value..];
+        let end = value + rest.find(['\r', '\n']).unwrap_or(rest.len());
+        let message = "a text that holds `: ` needs quotes".to_owned();
+        let help = format!("write {}\"{}\"", &text[start..value].trim_start(), &text[value..end]);
+        return Some(problem(value..end, message, &help));
+    }
+    let above = text[..start].trim_end();
+    let above_start = line_start(text, above.len());
+    let above_text = text[above_start..above.len()].trim_start();
+    let above_at = above.len() - above_text.len();
+    let span = above_at..above.len();
+    if let Some((key, value)) = above_text.split_once(':').filter(|(_, v)| !v.is_empty())
+        && !above_text.contains(": ")
+    {
+        let message = format!("`{above_text}` is one word to YAML");
+        return Some(problem(
+            span,
+            message,
+            &format!("put a space behind the colon: {key}: {value}"),
+        ));
+    }
+    if !above_text.contains(':') && !above_text.starts_with(['-', '#']) {
+        let message = format!("`{above_text}` has no colon");
+        return Some(problem(span, message, "write `key: value`"));
+    }
+    let indent = text[start..].len() - text[start..].trim_start_matches(' ').len();
+    if indent > above_at - above_start {
+        let message = "this line is indented more than the one above, which has its value already";
+        let help = "the keys of one mapping all have the same indentation";
+        return Some(problem(start + indent..at, message.to_owned(), help));
+    }
+    None
+}
+
+/// The backslash in double quotes that means nothing.
+fn escape(text: &str, at: usize, kind: &ErrorKind) -> Option<Diagnostic> {
+    if !matches!(kind, ErrorKind::UnknownQuotedScalarEscape) {
+        return None;
+    }
+    let mut chars = text[at..].char_indices();
+    while let Some((offset, c)) = chars.next() {
+        if c != '\\' {
+            continue;
+        }
+        let (_, next) = chars.next()?;
+        if !"0abtnvfre \"/\\N_LPxuU\t\r\n".contains(next) {
+            let start = at + offset;
+            let message = format!("`\\{next}` means nothing within double quotes");
+            let help = "use single quotes, or write `\\\\` for a backslash";
+            return Some(problem(start..start + 1 + next.len_utf8(), message, help));
+        }
+    }
+    None
 }
 
 fn explain(kind: &ErrorKind) -> (String, Option<&'static str>) {
@@ -141,7 +306,6 @@ fn explain(kind: &ErrorKind) -> (String, Option<&'static str>) {
             "something follows the closing quote",
             Some("put the whole text in quotes; within single quotes write '' for a quote"),
         ),
-        ErrorKind::RecursionLimitExceeded => ("nested too deep", None),
         other => return (other.to_string(), None),
     };
     (message.to_owned(), help)
@@ -160,35 +324,8 @@ fn is_about_tabs(kind: &ErrorKind) -> bool {
     )
 }
 
-fn is_about_braces(kind: &ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::ExpectedFlowMappingSeparator
-            | ErrorKind::ExpectedFlowSequenceSeparator
-            | ErrorKind::MisplacedFlowCollectionEnd
-            | ErrorKind::MismatchedFlowCollectionEnd { .. }
-    )
-}
-
-/// A tab in the indentation of the line at a byte or the one after it.
-fn tab_near(text: &str, at: usize) -> Option<usize> {
-    let start = text[..at.min(text.len())].rfind('\n').map_or(0, |newline| newline + 1);
-    let mut line_start = start;
-    for line in text[start..].split_inclusive('\n').take(2) {
-        let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
-        if let Some(tab) = line[..indent].find('\t') {
-            return Some(line_start + tab);
-        }
-        line_start += line.len();
-    }
-    None
-}
-
-fn line_at(text: &str, at: usize) -> &str {
-    let at = at.min(text.len());
-    let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
-    let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
-    &text[start..end]
+fn line_start(text: &str, at: usize) -> usize {
+    text[..at].rfind('\n').map_or(0, |newline| newline + 1)
 }
 
 fn end_of_word(text: &str, start: usize) -> usize {

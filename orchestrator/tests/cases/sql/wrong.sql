@@ -1,0 +1,2 @@
+-- wrong
+selec 1
