@@ -18,10 +18,11 @@ pub(super) fn csv_record(text: &[u8], last: bool) -> Option<(Range<usize>, usize
     if memchr(b'"', &text[line.0.clone()]).is_none() {
         return Some(line);
     }
-    match quoted_record(&text[..text.len().min(LONGEST_QUOTED)]) {
+    let within = text.len() <= LONGEST_QUOTED;
+    match quoted_record(&text[..text.len().min(LONGEST_QUOTED)], last && within) {
         Quoted::Ends(end) => Some(end),
         Quoted::Broken => Some(line),
-        Quoted::Open if last || text.len() >= LONGEST_QUOTED => Some(line),
+        Quoted::Open if last || !within => Some(line),
         Quoted::Open => None,
     }
 }
@@ -46,8 +47,9 @@ enum Quoted {
 }
 
 /// Reads a record field by field. A quote opens a field only at its beginning; inside, two stand
-/// for one, and behind the closing one there is a comma or the end.
-fn quoted_record(text: &[u8]) -> Quoted {
+/// for one, and behind the closing one there is a comma or the end. `last`: the text's end is
+/// that of a line too.
+fn quoted_record(text: &[u8], last: bool) -> Quoted {
     let mut at = 0;
     loop {
         if text.get(at) == Some(&b'"') {
@@ -62,11 +64,15 @@ fn quoted_record(text: &[u8]) -> Quoted {
             }
             match &text[at..] {
                 [b',', ..] | [b'\n', ..] | [b'\r', b'\n', ..] => {}
+                [] | [b'\r'] if last => {}
                 [] | [b'\r'] => return Quoted::Open,
                 _ => return Quoted::Broken,
             }
         }
-        let Some(found) = memchr2(b',', b'\n', &text[at..]) else { return Quoted::Open };
+        let Some(found) = memchr2(b',', b'\n', &text[at..]) else {
+            let end = (0..without_return(text, text.len()), text.len());
+            return if last { Quoted::Ends(end) } else { Quoted::Open };
+        };
         let end = at + found;
         if text[end] == b'\n' {
             return Quoted::Ends((0..without_return(text, end), end + 1));
@@ -94,11 +100,13 @@ pub(super) fn csv_fields(record: &[u8]) -> Vec<std::borrow::Cow<'_, [u8]>> {
     (0..).map_while(|index| csv_field(record, index)).collect()
 }
 
+/// A field whose quote is never closed takes all that is left.
 fn field_end(text: &[u8]) -> usize {
     let mut at = 0;
     if text.first() == Some(&b'"') {
         at = 1;
-        while let Some(quote) = memchr(b'"', &text[at..]) {
+        loop {
+            let Some(quote) = memchr(b'"', &text[at..]) else { return text.len() };
             at += quote + 1;
             if text.get(at) != Some(&b'"') {
                 break;
@@ -163,6 +171,8 @@ mod tests {
         check("\"a,1\",b\nc\n", "\"a,1\",b|c");
         check("\"a\nb\",c\nd\n", "\"a\nb\",c|d");
         check("\"a\"\"\nb\",c\r\nd\n", "\"a\"\"\nb\",c|d");
+        check("\"a\nb\",c", "\"a\nb\",c");
+        check("c,\"a\nb\"\r", "c,\"a\nb\"");
         check("1,\"\"\n2,\"\"", "1,\"\"|2,\"\"");
     }
 
@@ -182,7 +192,7 @@ mod tests {
         let (record, next) = csv_record(text.as_bytes(), false).unwrap();
         assert_eq!(&text[record], "\"a,1");
         assert_eq!(next, 5);
-        assert!(csv_record(&text.as_bytes()[..LONGEST_QUOTED - 1], false).is_none());
+        assert!(csv_record(&text.as_bytes()[..LONGEST_QUOTED], false).is_none());
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! The pace of a stream: so many rows in so much time.
 
 use std::str::FromStr;
-use std::time::Duration;
-use tokio::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A pace, such as `1000 rows / 10s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,38 +62,38 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Goes on behind `sent` rows: a bucket that was half used before is half full now.
-    pub(super) fn new(rate: Rate, sent: u64) -> Self {
+    pub(super) fn new(rate: Rate, sent: u64, now: Instant) -> Self {
         let left = match rate {
             Rate::Unlimited => u64::MAX,
             Rate::Limited { rows, .. } => rows - sent % rows,
         };
-        Pace { rate, filled: Instant::now(), left }
+        Pace { rate, filled: now, left }
     }
 
-    /// How many rows may be sent next, at most: more than 0, once [`Pace::ready`] has returned.
+    /// How many rows may be sent next, at most; more than 0.
     pub(super) fn allowance(&self) -> u64 {
         match self.rate {
-            Rate::Unlimited => u64::MAX,
             Rate::Limited { rows, .. } if self.left == 0 => rows,
-            Rate::Limited { .. } => self.left,
+            _ => self.left,
         }
     }
 
-    /// Returns when a row may be sent.
-    pub(super) async fn ready(&mut self) {
-        if let Rate::Limited { rows, per } = self.rate
-            && self.left == 0
-        {
-            tokio::time::sleep_until(self.filled + per).await;
-            self.filled = Instant::now();
-            self.left = rows;
+    /// When they may be sent; `None`: at once.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match self.rate {
+            Rate::Limited { per, .. } if self.left == 0 => Some(self.filled + per),
+            _ => None,
         }
     }
 
-    /// Takes out what was sent.
-    pub(super) fn take(&mut self, rows: u64) {
-        if self.rate != Rate::Unlimited {
-            self.left = self.left.saturating_sub(rows);
+    /// Takes out what is sent now.
+    pub(super) fn take(&mut self, sent: u64, now: Instant) {
+        if let Rate::Limited { rows, .. } = self.rate {
+            if self.left == 0 {
+                self.filled = now;
+                self.left = rows;
+            }
+            self.left = self.left.saturating_sub(sent);
         }
     }
 }
@@ -132,42 +131,36 @@ mod tests {
         check("10 rows / 10", "is no duration");
     }
 
-    /// Sends `total` rows as fast as it may; returns when each row was sent, in seconds.
-    async fn times(rate: &str, sent: u64, total: u64) -> Vec<u64> {
+    /// Sends `total` rows in threes as soon as it may, the first one after `idle` seconds; returns
+    /// when each row was sent, in seconds.
+    fn times(rate: &str, sent: u64, idle: u64, total: usize) -> Vec<u64> {
         let begin = Instant::now();
-        let mut pace = Pace::new(rate.parse().unwrap(), sent);
+        let mut pace = Pace::new(rate.parse().unwrap(), sent, begin);
+        let mut now = begin + Duration::from_secs(idle);
         let mut times = Vec::new();
-        while (times.len() as u64) < total {
-            pace.ready().await;
-            let rows = pace.allowance().min(total - times.len() as u64).min(3);
-            pace.take(rows);
-            times.extend((0..rows).map(|_| begin.elapsed().as_secs()));
+        while times.len() < total {
+            let rows = pace.allowance().min((total - times.len()) as u64).min(3);
+            now = pace.due().unwrap_or(now).max(now);
+            pace.take(rows, now);
+            times.extend((0..rows).map(|_| (now - begin).as_secs()));
         }
         times
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn sends_at_its_pace() {
-        assert_eq!(times("4 rows / 10s", 0, 9).await, [0, 0, 0, 0, 10, 10, 10, 10, 20]);
-        assert_eq!(times("unlimited", 0, 5).await, [0, 0, 0, 0, 0]);
+    #[test]
+    fn sends_at_its_pace() {
+        assert_eq!(times("4 rows / 10s", 0, 0, 9), [0, 0, 0, 0, 10, 10, 10, 10, 20]);
+        assert_eq!(times("unlimited", 0, 0, 5), [0, 0, 0, 0, 0]);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn goes_on_inside_a_bucket() {
-        assert_eq!(times("4 rows / 10s", 7, 6).await, [0, 10, 10, 10, 10, 20]);
-        assert_eq!(times("4 rows / 10s", 8, 5).await, [0, 0, 0, 0, 10]);
+    #[test]
+    fn goes_on_inside_a_bucket() {
+        assert_eq!(times("4 rows / 10s", 7, 0, 6), [0, 10, 10, 10, 10, 20]);
+        assert_eq!(times("4 rows / 10s", 8, 0, 5), [0, 0, 0, 0, 10]);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn lost_time_is_not_made_up_for() {
-        let begin = Instant::now();
-        let mut pace = Pace::new("2 rows / 1s".parse().unwrap(), 0);
-        pace.take(2);
-        tokio::time::sleep(Duration::from_secs(60)).await;
-        for expect in [60, 61, 62] {
-            pace.ready().await;
-            assert_eq!(begin.elapsed().as_secs(), expect);
-            pace.take(2);
-        }
+    #[test]
+    fn lost_time_is_not_made_up_for() {
+        assert_eq!(times("2 rows / 1s", 0, 60, 7), [60, 60, 60, 60, 61, 61, 62]);
     }
 }

@@ -77,8 +77,7 @@ impl Consumer for SegmentConsumer {
         let deadline = Instant::now() + wait;
         loop {
             let (topic, base, position) = (self.topic.clone(), self.next, self.position.clone());
-            if let Some((header, batches)) =
-                blocking(move || read(&topic, base, &position)).await?
+            if let Some((header, batches)) = blocking(move || read(&topic, base, &position)).await?
             {
                 let ends = header.ends();
                 self.next = ends.iter().sum();

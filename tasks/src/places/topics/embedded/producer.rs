@@ -141,7 +141,9 @@ impl Producer for SegmentProducer {
 
     async fn commit(&mut self, records: Records, position: Position) -> Result<(), TaskError> {
         if records.is_empty() {
-            return Err(TaskError::permanent("a transaction without records has nothing to commit"));
+            return Err(TaskError::permanent(
+                "a transaction without records has nothing to commit",
+            ));
         }
         self.drafts += 1;
         let (seat, draft) = (self.seat.clone(), self.seat.draft(self.drafts));
