@@ -1,6 +1,6 @@
 //! `uses: stream`: the rows of a file as records of a topic, at a pace.
 
-mod cut;
+pub(crate) mod cut;
 mod encode;
 mod rate;
 mod source;

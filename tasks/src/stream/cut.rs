@@ -1,6 +1,7 @@
 //! Cutting text into records.
 
 use memchr::{memchr, memchr2};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// A quoted field that is still open after so many bytes was never meant to be one: the stray
@@ -82,7 +83,7 @@ fn quoted_record(text: &[u8], last: bool) -> Quoted {
 }
 
 /// The field number `index` of a CSV record, without its quotes; `None` if there are fewer.
-pub(super) fn csv_field(record: &[u8], index: usize) -> Option<std::borrow::Cow<'_, [u8]>> {
+pub(super) fn csv_field(record: &[u8], index: usize) -> Option<Cow<'_, [u8]>> {
     let mut rest = record;
     for _ in 0..index {
         let end = field_end(rest);
@@ -96,8 +97,21 @@ pub(super) fn csv_field(record: &[u8], index: usize) -> Option<std::borrow::Cow<
 }
 
 /// All fields of a CSV record.
-pub(super) fn csv_fields(record: &[u8]) -> Vec<std::borrow::Cow<'_, [u8]>> {
+pub(super) fn csv_fields(record: &[u8]) -> Vec<Cow<'_, [u8]>> {
     (0..).map_while(|index| csv_field(record, index)).collect()
+}
+
+/// All fields of a CSV record that is whole; `None` if its quotes do not fit together.
+pub(crate) fn csv_record_fields(record: &str) -> Option<Vec<Cow<'_, str>>> {
+    match quoted_record(record.as_bytes(), true) {
+        Quoted::Ends((_, next)) if next == record.len() => {}
+        _ => return None,
+    }
+    let fields = csv_fields(record.as_bytes()).into_iter().map(|field| match field {
+        Cow::Borrowed(field) => std::str::from_utf8(field).ok().map(Cow::Borrowed),
+        Cow::Owned(field) => String::from_utf8(field).ok().map(Cow::Owned),
+    });
+    fields.collect()
 }
 
 /// A field whose quote is never closed takes all that is left.
@@ -117,7 +131,7 @@ fn field_end(text: &[u8]) -> usize {
     memchr(b',', &text[at..]).map_or(text.len(), |comma| at + comma)
 }
 
-fn unescape(inner: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+fn unescape(inner: &[u8]) -> Cow<'_, [u8]> {
     if memchr(b'"', inner).is_none() {
         return inner.into();
     }
@@ -213,5 +227,9 @@ mod tests {
         check("\"say \"\"hi\"\"\",b", 0, Some("say \"hi\""));
         check("\"open,b", 0, Some("\"open,b"));
         assert_eq!(csv_fields(b"a,\"b,c\",d").len(), 3);
+        assert_eq!(csv_record_fields("a,\"b\"\"\n,c\",5\" d").unwrap(), ["a", "b\"\n,c", "5\" d"]);
+        for broken in ["\"a", "a,\"b\"c", "a,\"b", "\"a\"\nb", "a\nb"] {
+            assert_eq!(csv_record_fields(broken), None, "{broken}");
+        }
     }
 }
