@@ -5,6 +5,7 @@ mod durable;
 pub mod files;
 pub mod publish;
 pub mod tables;
+pub mod topics;
 
 pub use artifacts::{ArtifactSink, Artifacts};
 pub use durable::DurableStore;
@@ -21,6 +22,7 @@ use orchestrator::dataset::{DatasetName, Scheme};
 use orchestrator::kind::Catalog;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use topics::{EmbeddedTopics, Topics};
 use url::Url;
 
 /// The places of one data directory, as a profile reaches them. Cheap to clone.
@@ -29,6 +31,7 @@ pub struct Places {
     data_dir: PathBuf,
     files: Arc<dyn Files>,
     tables: Tables,
+    topics: Arc<dyn Topics>,
     artifacts: Artifacts,
 }
 
@@ -59,6 +62,7 @@ impl Places {
         Ok(Places {
             files: Arc::new(LocalFiles::new(&data_dir.join("files"))?),
             tables: Tables::new(root, Arc::new(DurableStore::new()))?,
+            topics: Arc::new(EmbeddedTopics::new(data_dir.join("topics"))),
             artifacts: Artifacts::new(&data_dir.join("artifacts")),
             data_dir,
         })
@@ -76,6 +80,10 @@ impl Places {
         &self.tables
     }
 
+    pub fn topics(&self) -> &dyn Topics {
+        self.topics.as_ref()
+    }
+
     pub fn artifacts(&self) -> &Artifacts {
         &self.artifacts
     }
@@ -88,8 +96,9 @@ impl Catalog for Places {
         match dataset.scheme() {
             Scheme::File => readable(&self.files.url(name)),
             Scheme::Table => readable(&self.tables.url(name)),
+            Scheme::Topic => self.topics.locate(name),
             Scheme::Artifact => self.artifacts.directory(name).display().to_string(),
-            Scheme::Topic | Scheme::Kv => {
+            Scheme::Kv => {
                 let directory = self.data_dir.join(format!("{}s", dataset.scheme()));
                 directory.join(name).display().to_string()
             }
@@ -101,8 +110,9 @@ impl Catalog for Places {
         match dataset.scheme() {
             Scheme::File => Ok(!self.files.list(name).await?.is_empty()),
             Scheme::Table => Ok(self.tables.latest(name).await?.is_some()),
+            Scheme::Topic => Ok(self.topics.bounds(name).await?.is_some()),
             Scheme::Artifact => Ok(self.artifacts.directory(name).join("latest").exists()),
-            Scheme::Topic | Scheme::Kv => {
+            Scheme::Kv => {
                 let directory = self.data_dir.join(format!("{}s", dataset.scheme()));
                 Ok(directory.join(name).exists())
             }
