@@ -1,0 +1,2 @@
+-- The landed orders of one night.
+select * from landed where night = $night
