@@ -2,6 +2,7 @@
 
 pub mod generate;
 pub mod places;
+mod report;
 pub mod shell;
 
 use orchestrator::attempt::{Profile, TaskError};

@@ -1,0 +1,17 @@
+-- Prime members against all others.
+select
+  is_prime,
+  count(*) as orders,
+  sum(cast(round(100 * price * quantity * (1 - coalesce(discount, 0))) as bigint)) / 100.0 as revenue,
+  sum(cast(round(100 * price * quantity * (1 - coalesce(discount, 0))) as bigint)) / 100.0
+    / count(*) as mean_basket,
+  avg(user_rating) as mean_rating,
+  avg(delivery_days) as mean_delivery_days,
+  -- Of the orders that were delivered.
+  avg(case
+    when delivery_days is null then null
+    when delivery_days > case when is_prime then 2 else 5 end then 1.0
+    else 0.0
+  end) as late_share
+from orders
+group by 1

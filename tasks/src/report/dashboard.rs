@@ -1,0 +1,421 @@
+//! The dashboard file: what a report shows, written in YAML.
+
+use super::format::Format;
+use super::query::Query;
+use super::yaml::{Fields, Node, Reader, Value};
+use orchestrator::kind::{Files, Problem};
+
+/// The most columns or groups that one chart tells apart: as many as there are colours.
+pub(super) const MAX_SERIES: usize = super::theme::SERIES;
+
+#[derive(Clone, Debug)]
+pub(super) struct Dashboard {
+    pub(super) title: String,
+    pub(super) subtitle: Option<String>,
+    /// The symbol before amounts of money.
+    pub(super) currency: String,
+    pub(super) figures: Vec<KeyFigure>,
+    pub(super) charts: Vec<Chart>,
+    pub(super) tables: Vec<Table>,
+}
+
+/// One number that is worth a heading.
+#[derive(Clone, Debug)]
+pub(super) struct KeyFigure {
+    pub(super) label: String,
+    pub(super) note: Option<String>,
+    /// Gives one row: the value, and where there is a second column what to compare it with.
+    pub(super) query: Query,
+    pub(super) format: Option<Format>,
+    /// What the second column is, such as `the 30 days before`.
+    pub(super) compared_with: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Chart {
+    /// Names its files: `charts/NAME.png`.
+    pub(super) name: String,
+    pub(super) title: String,
+    pub(super) note: Option<String>,
+    pub(super) query: Query,
+    pub(super) kind: ChartKind,
+    pub(super) x: String,
+    pub(super) y: Vec<Measure>,
+    /// The column whose values become a line, a colour of bars or of points each.
+    pub(super) series: Option<String>,
+    /// The column that colours the cells of a heat map.
+    pub(super) value: Option<String>,
+    pub(super) bins: Option<usize>,
+    pub(super) x_title: Option<String>,
+    pub(super) y_title: Option<String>,
+    pub(super) x_format: Option<Format>,
+    pub(super) format: Option<Format>,
+    pub(super) width: Width,
+}
+
+/// A column and what to call it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Measure {
+    pub(super) column: String,
+    pub(super) label: String,
+    /// Only for columns of tables.
+    pub(super) format: Option<Format>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    pub(super) name: String,
+    pub(super) title: String,
+    pub(super) note: Option<String>,
+    pub(super) query: Query,
+    /// Empty: all columns as they come.
+    pub(super) columns: Vec<Measure>,
+    pub(super) width: Width,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ChartKind {
+    Line,
+    Area,
+    Bar,
+    HorizontalBar,
+    StackedBar,
+    GroupedBar,
+    Scatter,
+    Heatmap,
+    Histogram,
+}
+
+impl ChartKind {
+    pub(super) const WORDS: [(&'static str, ChartKind); 9] = [
+        ("line", ChartKind::Line),
+        ("area", ChartKind::Area),
+        ("bar", ChartKind::Bar),
+        ("horizontal_bar", ChartKind::HorizontalBar),
+        ("stacked_bar", ChartKind::StackedBar),
+        ("grouped_bar", ChartKind::GroupedBar),
+        ("scatter", ChartKind::Scatter),
+        ("heatmap", ChartKind::Heatmap),
+        ("histogram", ChartKind::Histogram),
+    ];
+
+    pub(super) fn word(self) -> &'static str {
+        let found = ChartKind::WORDS.iter().find(|(_, kind)| *kind == self);
+        found.map_or("", |(word, _)| word)
+    }
+
+    /// Whether several columns or a column of series make sense.
+    fn takes_series(self) -> bool {
+        use ChartKind as K;
+        matches!(self, K::Line | K::Area | K::StackedBar | K::GroupedBar | K::Scatter)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Width {
+    Full,
+    Half,
+}
+
+const WIDTHS: [(&str, Width); 2] = [("full", Width::Full), ("half", Width::Half)];
+
+/// The SQL files that a dashboard names.
+pub(super) fn referred(path: &str, text: &str) -> Vec<String> {
+    fn walk(node: &Node, found: &mut Vec<String>) {
+        match &node.value {
+            Value::List(nodes) => nodes.iter().for_each(|node| walk(node, found)),
+            Value::Map(entries) => {
+                for (key, node) in entries {
+                    match &node.value {
+                        Value::Text(text) if key.name == "sql" && Query::names_a_file(text) => {
+                            found.push(text.clone());
+                        }
+                        _ => walk(node, found),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    if let Some(root) = Reader::new(path).parse(text) {
+        walk(&root, &mut found);
+    }
+    found
+}
+
+/// Reads the dashboard at `path`, with all its problems. `inputs` are what its SQL may read.
+pub(super) fn read(path: &str, files: &Files, inputs: &[&str]) -> Result<Dashboard, Vec<Problem>> {
+    let Some(text) = files.get(path) else {
+        // The file could not be read, which `load` has already reported.
+        return Err(Vec::new());
+    };
+    let mut reader = Reader::new(path);
+    let dashboard = reader.parse(text).and_then(|root| {
+        let mut source = Source { reader: &mut reader, files, path, text, inputs };
+        source.dashboard(&root)
+    });
+    match dashboard {
+        Some(dashboard) if reader.problems.is_empty() => Ok(dashboard),
+        _ => Err(reader.problems),
+    }
+}
+
+struct Source<'a, 'r> {
+    reader: &'r mut Reader<'a>,
+    files: &'a Files,
+    path: &'a str,
+    text: &'a str,
+    inputs: &'a [&'a str],
+}
+
+impl Source<'_, '_> {
+    fn dashboard(&mut self, root: &Node) -> Option<Dashboard> {
+        let known = ["title", "subtitle", "currency", "figures", "charts", "tables"];
+        let fields = self.reader.fields(root, "", &known)?;
+        let title = self.reader.required_text(&fields, "title");
+        let subtitle = self.reader.text(&fields, "subtitle");
+        let currency = self.reader.text(&fields, "currency").unwrap_or_else(|| "$".into());
+        let figures = self.figures(&fields);
+        let charts = self.named(&fields, "charts", Source::chart);
+        let tables = self.named(&fields, "tables", Source::table);
+        for table in &tables {
+            if charts.iter().any(|chart| chart.name == table.name) {
+                let message = "a chart has this name too; their files would be one";
+                self.reader.problem(&format!("tables.{}", table.name), 0..0, message);
+            }
+        }
+        if figures.is_empty() && charts.is_empty() && tables.is_empty() {
+            let message = "there is nothing to show";
+            let problem = self.reader.problem("", root.range.clone(), message);
+            problem.help.get_or_insert("add `figures`, `charts` or `tables`".into());
+        }
+        Some(Dashboard { title: title?, subtitle, currency, figures, charts, tables })
+    }
+
+    fn figures(&mut self, fields: &Fields<'_>) -> Vec<KeyFigure> {
+        let Some(node) = fields.get("figures") else { return Vec::new() };
+        let Value::List(nodes) = &node.value else {
+            self.reader.unexpected("figures", node, "a list of figures");
+            return Vec::new();
+        };
+        let figures = nodes.iter().enumerate();
+        figures.filter_map(|(i, node)| self.figure(node, &format!("figures.{i}"))).collect()
+    }
+
+    fn figure(&mut self, node: &Node, at: &str) -> Option<KeyFigure> {
+        let known = ["label", "note", "sql", "format", "compared_with"];
+        let fields = self.reader.fields(node, at, &known)?;
+        let label = self.reader.required_text(&fields, "label");
+        let query = self.query(&fields);
+        Some(KeyFigure {
+            note: self.reader.text(&fields, "note"),
+            format: self.reader.choice(&fields, "format", &Format::WORDS),
+            compared_with: self.reader.text(&fields, "compared_with"),
+            label: label?,
+            query: query?,
+        })
+    }
+
+    /// The entries of a mapping from names to what is read from each.
+    fn named<T>(
+        &mut self,
+        fields: &Fields<'_>,
+        key: &str,
+        read: fn(&mut Self, &str, &Node, &str) -> Option<T>,
+    ) -> Vec<T> {
+        let Some(node) = fields.get(key) else { return Vec::new() };
+        if self.reader.entries(node, key).is_none() {
+            return Vec::new();
+        }
+        let Value::Map(entries) = &node.value else { return Vec::new() };
+        let mut all = Vec::new();
+        for (name, node) in entries {
+            let at = format!("{key}.{}", name.name);
+            let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+            if name.name.is_empty() || name.name.len() > 80 || !name.name.chars().all(is_plain) {
+                let message = "this name becomes a file's name and can't be one";
+                let help = "use lowercase letters, digits and `_`";
+                self.reader.problem(&at, name.range.clone(), message).help = Some(help.into());
+            }
+            all.extend(read(self, &name.name, node, &at));
+        }
+        all
+    }
+
+    fn chart(&mut self, name: &str, node: &Node, at: &str) -> Option<Chart> {
+        let known = [
+            "title", "note", "kind", "x", "y", "series", "value", "bins", "x_title", "y_title",
+            "x_format", "format", "width", "sql",
+        ];
+        let fields = self.reader.fields(node, at, &known)?;
+        let reader = &mut *self.reader;
+        let title = reader.required_text(&fields, "title");
+        let note = reader.text(&fields, "note");
+        let kind = reader.choice(&fields, "kind", &ChartKind::WORDS);
+        if fields.get("kind").is_none() {
+            let words: Vec<&str> = ChartKind::WORDS.iter().map(|(word, _)| *word).collect();
+            reader.missing(&fields, "kind").help =
+                Some(format!("it may be {}", super::yaml::listed(&words)));
+        }
+        let x = reader.required_text(&fields, "x");
+        let y = fields.get("y").map(|node| self.measures(node, &fields.at("y"), false));
+        let query = self.query(&fields);
+        let bins = self.bins(&fields);
+        let reader = &mut *self.reader;
+        let chart = Chart {
+            name: name.into(),
+            note,
+            y: y.unwrap_or_default(),
+            series: reader.text(&fields, "series"),
+            value: reader.text(&fields, "value"),
+            bins,
+            x_title: reader.text(&fields, "x_title"),
+            y_title: reader.text(&fields, "y_title"),
+            x_format: reader.choice(&fields, "x_format", &Format::WORDS),
+            format: reader.choice(&fields, "format", &Format::WORDS),
+            width: reader.choice(&fields, "width", &WIDTHS).unwrap_or(Width::Full),
+            title: title?,
+            query: query?,
+            kind: kind?,
+            x: x?,
+        };
+        self.fitting(&chart, &fields);
+        Some(chart)
+    }
+
+    /// Checks that the keys of a chart fit its kind.
+    fn fitting(&mut self, chart: &Chart, fields: &Fields<'_>) {
+        let kind = chart.kind;
+        let word = kind.word();
+        let mut wrong = |key: &str, message: String, help: &str| {
+            let (at, range) = match fields.get(key) {
+                Some(node) => (fields.at(key), node.range.clone()),
+                None => (fields.place().0.to_owned(), fields.place().1),
+            };
+            self.reader.problem(&at, range, message).help = Some(help.into());
+        };
+        if fields.get("y").is_none() && kind != ChartKind::Histogram {
+            let help = match kind {
+                ChartKind::Heatmap => "name the column of its rows",
+                _ => "name the column, or the columns, to draw",
+            };
+            wrong("y", format!("the key `y` is missing, which a chart `{word}` needs"), help);
+        }
+        if chart.y.len() > 1 && !kind.takes_series() {
+            wrong("y", format!("a chart `{word}` draws one column"), "choose one of them");
+        }
+        if chart.y.len() > MAX_SERIES {
+            let message = format!("at most {MAX_SERIES} columns can be told apart");
+            wrong("y", message, "draw fewer, or make two charts");
+        }
+        if chart.series.is_some() && !kind.takes_series() {
+            let help = "leave it out, or choose another kind";
+            wrong("series", format!("a chart `{word}` has no series"), help);
+        }
+        if chart.series.is_some() && chart.y.len() > 1 {
+            let help = "keep either `series` or the list of columns";
+            wrong("series", "several columns can't be split into series".into(), help);
+        }
+        if kind == ChartKind::Heatmap && chart.value.is_none() {
+            let help = "name the column that colours the cells";
+            wrong("value", "the key `value` is missing, which a heatmap needs".into(), help);
+        }
+        if kind != ChartKind::Heatmap && chart.value.is_some() {
+            wrong("value", format!("a chart `{word}` has no `value`"), "name the column in `y`");
+        }
+        if kind != ChartKind::Histogram && chart.bins.is_some() {
+            wrong("bins", format!("a chart `{word}` has no `bins`"), "leave it out");
+        }
+    }
+
+    fn bins(&mut self, fields: &Fields<'_>) -> Option<usize> {
+        let node = fields.get("bins")?;
+        match node.value {
+            Value::Number(bins) if bins.fract() == 0.0 && (2.0..=500.0).contains(&bins) => {
+                Some(bins as usize)
+            }
+            _ => {
+                self.reader.unexpected(&fields.at("bins"), node, "a number from 2 to 500");
+                None
+            }
+        }
+    }
+
+    fn table(&mut self, name: &str, node: &Node, at: &str) -> Option<Table> {
+        let known = ["title", "note", "columns", "width", "sql"];
+        let fields = self.reader.fields(node, at, &known)?;
+        let title = self.reader.required_text(&fields, "title");
+        let query = self.query(&fields);
+        let columns = fields.get("columns");
+        let columns = columns.map(|node| self.measures(node, &fields.at("columns"), true));
+        let reader = &mut *self.reader;
+        Some(Table {
+            name: name.into(),
+            note: reader.text(&fields, "note"),
+            columns: columns.unwrap_or_default(),
+            width: reader.choice(&fields, "width", &WIDTHS).unwrap_or(Width::Full),
+            title: title?,
+            query: query?,
+        })
+    }
+
+    /// `revenue`, `[revenue, orders]`, `{revenue: Revenue}`; in tables also
+    /// `{revenue: {title: Revenue, format: currency}}`.
+    fn measures(&mut self, node: &Node, at: &str, formats: bool) -> Vec<Measure> {
+        let plain = |column: String| Measure { label: column.clone(), column, format: None };
+        match &node.value {
+            Value::List(nodes) => {
+                let columns = nodes.iter().enumerate();
+                columns
+                    .filter_map(|(i, node)| self.reader.text_of(node, &format!("{at}.{i}")))
+                    .map(plain)
+                    .collect()
+            }
+            Value::Map(_) => {
+                let entries = self.reader.entries(node, at);
+                let Value::Map(columns) = &node.value else { return Vec::new() };
+                entries.map_or_else(Vec::new, |_| {
+                    let columns = columns.iter();
+                    columns
+                        .filter_map(|(key, node)| {
+                            self.measure(&key.name, node, &format!("{at}.{}", key.name), formats)
+                        })
+                        .collect()
+                })
+            }
+            _ => self.reader.text_of(node, at).map(plain).into_iter().collect(),
+        }
+    }
+
+    fn measure(&mut self, column: &str, node: &Node, at: &str, formats: bool) -> Option<Measure> {
+        if !formats || !matches!(node.value, Value::Map(_)) {
+            let label = self.reader.text_of(node, at)?;
+            return Some(Measure { column: column.into(), label, format: None });
+        }
+        let fields = self.reader.fields(node, at, &["title", "format"])?;
+        let label = self.reader.text(&fields, "title").unwrap_or_else(|| column.into());
+        let format = self.reader.choice(&fields, "format", &Format::WORDS);
+        Some(Measure { column: column.into(), label, format })
+    }
+
+    /// The statement behind `sql:`, itself or in the file that it names.
+    fn query(&mut self, fields: &Fields<'_>) -> Option<Query> {
+        let text = self.reader.required_text(fields, "sql")?;
+        let range = fields.get("sql").map_or(0..0, |node| node.range.clone());
+        let at = fields.at("sql");
+        let query = if Query::names_a_file(&text) {
+            let sql = self.files.get(&text)?.clone();
+            Query { sql, at, file: Some(text), range }
+        } else {
+            Query { sql: text, at, file: None, range }
+        };
+        for fault in query.check(self.inputs) {
+            let place = query.locate(fault.range, (self.path, self.text));
+            let problem = self.reader.problem(&query.at, 0..0, fault.message);
+            problem.help = fault.help;
+            problem.in_file = Some(place);
+        }
+        Some(query)
+    }
+}

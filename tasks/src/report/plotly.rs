@@ -1,0 +1,346 @@
+//! A figure as traces and layout for Plotly.
+//!
+//! Colours are names with an `@`, such as `@ink` or `@series0/0.5`: the page's script puts in those
+//! of the theme, and does so again when the theme changes. Text from data is escaped, since Plotly
+//! takes text for a small HTML.
+
+use super::dashboard::ChartKind;
+use super::draw::{Picture, points_alone};
+use super::figure::{Figure, Points, Positions, Series, Shape};
+use super::format::{self, Format, Grain, Numbers};
+use super::ticks::Scale;
+use serde_json::{Map, Value, json};
+
+/// Height of labels and title below the axis.
+const BELOW: f64 = 56.0;
+
+/// `{"data": [...], "layout": {...}}`
+pub(super) fn plot(picture: &Picture<'_>) -> Value {
+    let figure = picture.figure;
+    let mut layout = base(picture);
+    let data = match &figure.shape {
+        Shape::Aligned { at, series } if figure.kind == ChartKind::HorizontalBar => {
+            horizontal(picture, (at, series), &mut layout)
+        }
+        Shape::Aligned { at, series } => aligned(picture, (at, series), &mut layout),
+        Shape::Points { time, series } => points(figure, (*time, series), &mut layout),
+        Shape::Grid { columns, rows, cells } => grid(figure, (columns, rows, cells), &mut layout),
+        Shape::Bins { edges, counts } => bins(picture, (edges, counts), &mut layout),
+        Shape::Empty => Vec::new(),
+    };
+    json!({"data": data, "layout": layout})
+}
+
+fn base(picture: &Picture<'_>) -> Map<String, Value> {
+    let axis = json!({
+        "automargin": true, "fixedrange": true, "showgrid": false, "zeroline": false,
+        "linecolor": "@edge", "tickcolor": "@edge", "gridcolor": "@line",
+        "zerolinecolor": "@edge", "zerolinewidth": 1, "tickfont": {"size": 12},
+    });
+    let mut x = axis.clone();
+    x["tickangle"] = "auto".into();
+    x["autotickangles"] = json!([0, -45, -90]);
+    if let Some(title) = &picture.figure.x_title {
+        x["title"] = json!({"text": escaped(title), "font": {"size": 12}, "standoff": 10});
+    }
+    let layout = json!({
+        "height": picture.plot_height() + BELOW,
+        "margin": {"l": 8, "r": 12, "t": 20, "b": 28, "pad": 0},
+        "font": {"family": "inherit", "size": 12, "color": "@soft"},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "showlegend": false,
+        "dragmode": false,
+        "hovermode": "closest",
+        "hoverlabel": {
+            "bgcolor": "@panel", "bordercolor": "@edge", "align": "left",
+            "font": {"family": "inherit", "size": 13, "color": "@ink"},
+        },
+        "bargap": 0.3,
+        "bargroupgap": 0.04,
+        "xaxis": x,
+        "yaxis": axis,
+    });
+    match layout {
+        Value::Object(layout) => layout,
+        _ => Map::new(),
+    }
+}
+
+/// Sets keys of one of the layout's axes.
+fn set(layout: &mut Map<String, Value>, axis: &str, keys: Value) {
+    let Some(Value::Object(axis)) = layout.get_mut(axis) else { return };
+    if let Value::Object(keys) = keys {
+        axis.extend(keys);
+    }
+}
+
+/// An axis with these ticks, labelled as in the pictures.
+fn set_values(layout: &mut Map<String, Value>, axis: &str, scale: &Scale, numbers: &Numbers) {
+    set(
+        layout,
+        axis,
+        json!({
+            "range": [scale.low, scale.high],
+            "tickvals": scale.ticks.iter().map(|tick| number(*tick)).collect::<Vec<_>>(),
+            "ticktext": numbers.ticks(&scale.ticks),
+            "showgrid": true,
+            "zeroline": true,
+        }),
+    );
+}
+
+fn aligned(
+    picture: &Picture<'_>,
+    (at, series): (&Positions, &[Series]),
+    layout: &mut Map<String, Value>,
+) -> Vec<Value> {
+    let figure = picture.figure;
+    set_values(layout, "yaxis", &picture.scale(), &figure.numbers);
+    let is_bar = !matches!(figure.kind, ChartKind::Line | ChartKind::Area);
+    let x: Vec<Value> = match at {
+        Positions::Times { at, grain } => {
+            let hover = hover(*grain);
+            set(layout, "xaxis", json!({"type": "date", "hoverformat": hover, "ticks": "outside"}));
+            at.iter().map(|at| time(*at, *grain)).collect()
+        }
+        Positions::Numbers(at) => {
+            set(layout, "xaxis", json!({"type": "linear", "ticks": "outside"}));
+            set(layout, "xaxis", d3_axis(&figure.x_numbers));
+            at.iter().map(|at| number(*at)).collect()
+        }
+        Positions::Names(names) => {
+            set(layout, "xaxis", json!({"type": "category"}));
+            names.iter().map(|name| escaped(name).into()).collect()
+        }
+    };
+    if !is_bar {
+        layout.insert("hovermode".into(), "x unified".into());
+        // Part of a long time can be looked at closely; a double click leads back.
+        if at.len() > 60 {
+            layout.insert("dragmode".into(), "zoom".into());
+            set(layout, "xaxis", json!({"fixedrange": false}));
+        }
+    }
+    let barmode = if figure.kind == ChartKind::StackedBar { "relative" } else { "group" };
+    layout.insert("barmode".into(), barmode.into());
+    let labelled = picture.has_labels(series);
+    let trace = |(index, one): (usize, &Series)| {
+        let mut trace = json!({"name": escaped(&one.name), "x": x, "y": values(&one.values)});
+        let colour = format!("@series{index}");
+        let value = d3(&figure.numbers, "y");
+        if is_bar {
+            trace["type"] = "bar".into();
+            trace["marker"] = json!({"color": colour});
+            let name = if series.len() > 1 { "%{fullData.name}<br>" } else { "" };
+            trace["hovertemplate"] = format!("{name}%{{x}}: {value}<extra></extra>").into();
+            if labelled {
+                label(&mut trace, &one.values, &figure.numbers);
+            }
+        } else {
+            trace["type"] = "scatter".into();
+            trace["line"] = json!({"color": colour, "width": 2});
+            trace["hovertemplate"] = format!("%{{fullData.name}}: {value}<extra></extra>").into();
+            line(&mut trace, figure, &one.values, (index, series.len()));
+        }
+        trace
+    };
+    series.iter().enumerate().map(trace).collect()
+}
+
+/// A line, or the area below it; values alone between gaps are dots.
+fn line(trace: &mut Value, figure: &Figure, values: &[Option<f64>], (index, of): (usize, usize)) {
+    let alone = points_alone(values);
+    trace["mode"] = "lines".into();
+    if alone.iter().any(|alone| *alone) {
+        let sizes: Vec<u32> = alone.iter().map(|alone| if *alone { 5 } else { 0 }).collect();
+        trace["mode"] = "lines+markers".into();
+        trace["marker"] = json!({"size": sizes, "color": format!("@series{index}"), "opacity": 1});
+    }
+    if figure.kind != ChartKind::Area {
+        return;
+    }
+    if of > 1 {
+        trace["stackgroup"] = "all".into();
+        trace["fillcolor"] = format!("@series{index}/0.55").into();
+    } else {
+        trace["fill"] = "tozeroy".into();
+        trace["fillcolor"] = format!("@series{index}/0.16").into();
+    }
+}
+
+/// Writes each bar's value at its end.
+fn label(trace: &mut Value, values: &[Option<f64>], numbers: &Numbers) {
+    let text = |value: &Option<f64>| value.map(|value| numbers.short(value)).unwrap_or_default();
+    trace["text"] = values.iter().map(text).collect::<Vec<_>>().into();
+    trace["textposition"] = "outside".into();
+    trace["textfont"] = json!({"color": "@ink", "size": 12});
+    trace["textangle"] = 0.into();
+    trace["cliponaxis"] = false.into();
+}
+
+fn horizontal(
+    picture: &Picture<'_>,
+    (at, series): (&Positions, &[Series]),
+    layout: &mut Map<String, Value>,
+) -> Vec<Value> {
+    let figure = picture.figure;
+    let numbers = &figure.numbers;
+    let (low, high) = figure.value_range();
+    set_values(layout, "xaxis", &Scale::within(low, high, 4), numbers);
+    let names: Vec<String> = match at {
+        Positions::Names(names) => names.iter().map(|name| escaped(name)).collect(),
+        Positions::Numbers(at) => at.iter().map(f64::to_string).collect(),
+        Positions::Times { at, grain } => {
+            at.iter().map(|at| format::time(*at, *grain)).collect()
+        }
+    };
+    let y = json!({"type": "category", "autorange": "reversed", "tickfont": {"color": "@ink"}});
+    set(layout, "yaxis", y);
+    let one = &series[0];
+    let mut trace = json!({
+        "type": "bar", "orientation": "h", "name": escaped(&one.name),
+        "x": values(&one.values), "y": names,
+        "marker": {"color": "@series0"},
+        "hovertemplate": format!("%{{y}}: {}<extra></extra>", d3(numbers, "x")),
+    });
+    if picture.has_labels(series) {
+        label(&mut trace, &one.values, numbers);
+        let longest = one.values.iter().flatten().map(|value| numbers.short(*value));
+        let characters = longest.map(|text| text.chars().count()).max().unwrap_or(0);
+        layout["margin"]["r"] = (12 + 7 * characters).into();
+    }
+    vec![trace]
+}
+
+fn points(
+    figure: &Figure,
+    (is_time, series): (Option<Grain>, &[Points]),
+    layout: &mut Map<String, Value>,
+) -> Vec<Value> {
+    let x_value = match is_time {
+        Some(grain) => {
+            set(layout, "xaxis", json!({"type": "date"}));
+            format!("%{{x|{}}}", hover(grain))
+        }
+        None => {
+            set(layout, "xaxis", d3_axis(&figure.x_numbers));
+            d3(&figure.x_numbers, "x")
+        }
+    };
+    set(layout, "xaxis", json!({"ticks": "outside", "fixedrange": false, "showline": true}));
+    let y = json!({"fixedrange": false, "showgrid": true, "nticks": 6, "zeroline": true});
+    set(layout, "yaxis", y);
+    set(layout, "yaxis", d3_axis(&figure.numbers));
+    layout.insert("dragmode".into(), "zoom".into());
+    let trace = |(index, points): (usize, &Points)| {
+        let x: Vec<Value> = match is_time {
+            Some(grain) => points.x.iter().map(|x| time(*x as i64, grain)).collect(),
+            None => points.x.iter().map(|x| number(*x)).collect(),
+        };
+        let name = if series.len() > 1 { "%{fullData.name}<br>" } else { "" };
+        let value = d3(&figure.numbers, "y");
+        json!({
+            "type": "scatter", "mode": "markers", "name": escaped(&points.name),
+            "x": x, "y": points.y.iter().map(|y| number(*y)).collect::<Vec<_>>(),
+            "marker": {"color": format!("@series{index}"), "size": 7, "opacity": 0.6},
+            "hovertemplate": format!("{name}{x_value}<br>{value}<extra></extra>"),
+        })
+    };
+    series.iter().enumerate().map(trace).collect()
+}
+
+fn grid(
+    figure: &Figure,
+    (columns, rows, cells): (&[String], &[String], &[Vec<Option<f64>>]),
+    layout: &mut Map<String, Value>,
+) -> Vec<Value> {
+    let (low, high) = figure.value_range();
+    let texts = |names: &[String]| names.iter().map(|name| escaped(name)).collect::<Vec<_>>();
+    set(layout, "xaxis", json!({"type": "category"}));
+    set(layout, "yaxis", json!({"type": "category", "autorange": "reversed"}));
+    let z: Vec<Value> = cells.iter().map(|row| values(row)).collect();
+    vec![json!({
+        "type": "heatmap", "x": texts(columns), "y": texts(rows), "z": z,
+        "zmin": low, "zmax": if high > low { high } else { low + 1.0 },
+        "colorscale": [[0, "@series0/0.06"], [1, "@series0/1"]],
+        "xgap": 1, "ygap": 1, "showscale": false, "hoverongaps": false,
+        "hovertemplate": format!("%{{y}}, %{{x}}: {}<extra></extra>", d3(&figure.numbers, "z")),
+    })]
+}
+
+fn bins(
+    picture: &Picture<'_>,
+    (edges, counts): (&[f64], &[f64]),
+    layout: &mut Map<String, Value>,
+) -> Vec<Value> {
+    let figure = picture.figure;
+    set_values(layout, "yaxis", &picture.scale(), &figure.numbers);
+    set(layout, "xaxis", json!({"type": "linear", "ticks": "outside"}));
+    set(layout, "xaxis", d3_axis(&figure.x_numbers));
+    layout.insert("bargap".into(), 0.03.into());
+    let name = |edges: &[f64]| {
+        format!("{} to {}", figure.x_numbers.short(edges[0]), figure.x_numbers.short(edges[1]))
+    };
+    let middle = |edges: &[f64]| number((edges[0] + edges[1]) / 2.0);
+    vec![json!({
+        "type": "bar",
+        "x": edges.windows(2).map(middle).collect::<Vec<_>>(),
+        "y": counts.iter().map(|count| number(*count)).collect::<Vec<_>>(),
+        "customdata": edges.windows(2).map(name).collect::<Vec<_>>(),
+        "marker": {"color": "@series0"},
+        "hovertemplate": format!("%{{customdata}}: {}<extra></extra>", d3(&figure.numbers, "y")),
+    })]
+}
+
+/// A value in a hover label, written by d3 as [`Numbers::exact`] would.
+fn d3(numbers: &Numbers, axis: &str) -> String {
+    match numbers.format {
+        Format::Integer => format!("%{{{axis}:,.0f}}"),
+        Format::Decimal => format!("%{{{axis}:,.2f}}"),
+        Format::Percent => format!("%{{{axis}:.1%}}"),
+        Format::Currency => format!("{}%{{{axis}:,.2f}}", escaped(&numbers.currency)),
+    }
+}
+
+/// For an axis along which the reader may zoom, so that the ticks are Plotly's.
+fn d3_axis(numbers: &Numbers) -> Value {
+    match numbers.format {
+        Format::Integer | Format::Decimal => json!({"tickformat": "~s"}),
+        Format::Percent => json!({"tickformat": "~%"}),
+        Format::Currency => {
+            json!({"tickformat": "~s", "tickprefix": escaped(&numbers.currency)})
+        }
+    }
+}
+
+fn values(values: &[Option<f64>]) -> Value {
+    values.iter().map(|value| value.map_or(Value::Null, number)).collect()
+}
+
+/// Whole numbers without a fraction: shorter, and the same in the script.
+fn number(value: f64) -> Value {
+    if value.fract() == 0.0 && value.abs() < 9e15 { (value as i64).into() } else { value.into() }
+}
+
+/// How d3 writes a time in a hover label.
+fn hover(grain: Grain) -> &'static str {
+    match grain {
+        Grain::Month => "%b %Y",
+        Grain::Day => "%a %-d %b %Y",
+        Grain::Instant => "%a %-d %b %Y, %H:%M",
+    }
+}
+
+fn time(micros: i64, grain: Grain) -> Value {
+    let pattern = match grain {
+        Grain::Month | Grain::Day => "%Y-%m-%d",
+        Grain::Instant => "%Y-%m-%dT%H:%M:%S%.f",
+    };
+    format::civil(micros).strftime(pattern).to_string().into()
+}
+
+/// Plotly reads tags and entities in text; what comes from data has none.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
