@@ -1,10 +1,11 @@
 //! Which columns the landed table has.
 
-use crate::engine::{ColumnType, Columns, nearest};
+use crate::engine::{ColumnType, Columns};
 use crate::places::topics::Content;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use indexmap::IndexMap;
 use orchestrator::attempt::TaskError;
+use orchestrator::schema::did_you_mean;
 use std::sync::Arc;
 
 /// The columns that say where a message came from.
@@ -57,10 +58,8 @@ impl Layout {
             };
         }
         for name in declared.keys().filter(|name| !names.contains(&name.as_str())) {
-            let hint = match nearest(name, names.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("there are `{}`", names.join("`, `")),
-            };
+            let near = did_you_mean(name, names.iter().copied());
+            let hint = near.unwrap_or_else(|| format!("there are `{}`", names.join("`, `")));
             return Err(TaskError::permanent(format!(
                 "`columns` declares `{name}`, which the messages do not have; {hint}"
             )));

@@ -4,6 +4,7 @@ use super::cut::{csv_fields, csv_record, line};
 use super::source::key_field;
 use crate::places::topics::{Format, Records};
 use orchestrator::attempt::TaskError;
+use orchestrator::schema::did_you_mean;
 use serde_json::{Map, Value};
 
 /// The form of the input.
@@ -72,11 +73,8 @@ impl Encoder {
             Some(index) => Ok(Key { name: name.into(), index }),
             None if input == Input::JsonLines && !known => Ok(Key { name: name.into(), index: 0 }),
             None => {
-                let near = crate::engine::nearest(name, columns.iter().map(String::as_str));
-                let hint = match near {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("there are `{}`", columns.join("`, `")),
-                };
+                let near = did_you_mean(name, columns.iter().map(String::as_str));
+                let hint = near.unwrap_or_else(|| format!("there are `{}`", columns.join("`, `")));
                 Err(TaskError::permanent(format!("the input has no column `{name}`; {hint}")))
             }
         };
