@@ -1,5 +1,8 @@
 //! End-to-end tests: they drive the binary as a person does.
 
+mod crash;
+mod ecommerce;
+mod nights;
 mod project;
 mod recovery;
 mod shell;

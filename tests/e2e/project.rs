@@ -93,6 +93,29 @@ impl Project {
         serde_json::from_str(&self.ok(&["show", run, "-o", "json"]).out).unwrap()
     }
 
+    /// All rows of all tables and of the key-value table, in one order: two projects with equal
+    /// data give equal texts.
+    pub(crate) fn everything(&self) -> String {
+        let tables: Value =
+            serde_json::from_str(&self.ok(&["datasets", "-o", "json"]).out).unwrap();
+        let mut names: Vec<String> = (tables.as_array().unwrap().iter())
+            .filter_map(|version| version["dataset"].as_str()?.strip_prefix("table:"))
+            .map(str::to_owned)
+            .collect();
+        names.sort();
+        names.dedup();
+        let mut text = String::new();
+        for name in names {
+            let rows = self.ok(&["query", &format!("select * from {name}"), "-o", "csv"]).out;
+            let mut rows: Vec<&str> = rows.lines().skip(1).collect();
+            rows.sort_unstable();
+            text.push_str(&format!("== {name}\n{}\n", rows.join("\n")));
+        }
+        let scan = ["kv", "scan", "ecommerce_table", "--limit", "100000", "-o", "json"];
+        text.push_str(&self.ok(&scan).out);
+        text
+    }
+
     /// The newest run's tasks, as `name: state`.
     pub(crate) fn states(&self) -> Vec<String> {
         let shown = self.show("latest");
