@@ -157,9 +157,9 @@ impl Planner<'_> {
     fn plan_fraud(&mut self, quota: u64) {
         let mut left = quota;
         while left > 0 {
-            let (pattern, size, gap_secs) = match self.random.below(10) {
-                0..=4 => (Pattern::CardTesting, self.random.between(8, 20), 15..=45),
-                5..=7 => (Pattern::SpendingSpree, self.random.between(4, 7), 180..=480),
+            let (pattern, size, gap_secs) = match self.random.below(20) {
+                0..=1 => (Pattern::CardTesting, self.random.between(8, 20), 15..=45),
+                2..=5 => (Pattern::SpendingSpree, self.random.between(4, 7), 180..=480),
                 _ => (Pattern::CountryMismatch, 1, 0..=0),
             };
             let gap_secs = self.random.between(*gap_secs.start(), *gap_secs.end());
