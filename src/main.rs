@@ -1,12 +1,16 @@
 //! tidemill: data pipelines in YAML that survive being killed, and explain themselves.
 
 mod cancel;
+mod datasets;
 mod history;
+mod kv;
+mod lineage;
 mod logs;
 mod output;
 mod pipeline;
 mod plan;
 mod progress;
+mod query;
 mod run;
 mod show;
 mod summary;
@@ -100,6 +104,14 @@ enum Verb {
     Logs(logs::Arguments),
     /// Ask a run to stop
     Cancel(cancel::Arguments),
+    /// Ask tables by SQL
+    Query(query::Arguments),
+    /// List datasets, or the versions of one
+    Datasets(datasets::Arguments),
+    /// Show what a dataset is made of, and what is made of it
+    Lineage(lineage::Arguments),
+    /// Read key-value tables
+    Kv(kv::Arguments),
     /// (internal) Kill the commands on standard input when it closes
     #[command(hide = true)]
     Guard,
@@ -122,6 +134,10 @@ fn main() -> ExitCode {
         Verb::Show(arguments) => show::run(&cli.common, &arguments),
         Verb::Logs(arguments) => logs::run(&cli.common, &arguments),
         Verb::Cancel(arguments) => cancel::run(&cli.common, &arguments),
+        Verb::Query(arguments) => query::run(&cli.common, &arguments),
+        Verb::Datasets(arguments) => datasets::run(&cli.common, &arguments),
+        Verb::Lineage(arguments) => lineage::run(&cli.common, &arguments),
+        Verb::Kv(arguments) => kv::run(&cli.common, &arguments),
         Verb::Guard => {
             tasks::shell::guard(std::io::stdin().lock());
             Ok(OK)

@@ -74,6 +74,11 @@ impl Prepared {
     }
 }
 
+/// The profile that needs no settings.
+pub fn embedded() -> Profile {
+    Profile { name: project::EMBEDDED.to_owned(), settings: Default::default() }
+}
+
 /// The kinds of tasks that this program knows.
 pub fn kinds() -> Kinds {
     let program = std::env::current_exe().ok();

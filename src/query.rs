@@ -4,7 +4,6 @@ use crate::pipeline;
 use crate::{Common, OK};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use orchestrator::attempt::Profile;
 use std::io::Read;
 use std::path::Path;
 use tasks::engine::query::{RowFormat, query, write_rows};
@@ -36,8 +35,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
         sql.clear();
         std::io::stdin().read_to_string(&mut sql).context("cannot read standard input")?;
     }
-    let profile = Profile { name: "embedded".into(), settings: Default::default() };
-    let places = tasks::catalog(&profile, &data_dir)?;
+    let places = tasks::catalog(&pipeline::embedded(), &data_dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let spill = std::env::temp_dir().join(format!("tidemill-query-{}", std::process::id()));
     std::fs::create_dir_all(&spill)?;
