@@ -6,7 +6,8 @@
 
 use crate::dataset::DatasetName;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -24,9 +25,21 @@ pub enum Event {
     /// versions, or does not exist yet.
     ReadPinned { task: String, input: String, dataset: DatasetName, version: Option<i64> },
     /// The writer of a topic begins at these offsets.
-    StreamOpened { task: String, output: String, dataset: DatasetName, start: Offsets },
+    StreamOpened {
+        task: String,
+        output: String,
+        dataset: DatasetName,
+        #[serde(deserialize_with = "offsets")]
+        start: Offsets,
+    },
     /// The writer of a topic is done: all of it lies before these offsets.
-    StreamClosed { task: String, output: String, dataset: DatasetName, end: Offsets },
+    StreamClosed {
+        task: String,
+        output: String,
+        dataset: DatasetName,
+        #[serde(deserialize_with = "offsets")]
+        end: Offsets,
+    },
     /// The next commit to the dataset may be this task's. `base`: its newest version before that.
     PublishIntended { task: String, output: String, dataset: DatasetName, base: Option<i64> },
     /// The dataset holds the output.
@@ -57,6 +70,16 @@ pub enum Event {
 
 /// Offsets by partition.
 pub type Offsets = BTreeMap<u32, u64>;
+
+/// In an internally tagged enum, serde hands on the keys of JSON objects as texts only.
+fn offsets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Offsets, D::Error> {
+    let texts: BTreeMap<String, u64> = BTreeMap::deserialize(deserializer)?;
+    let parse = |(partition, offset): (String, u64)| {
+        let partition = partition.parse().map_err(D::Error::custom)?;
+        Ok((partition, offset))
+    };
+    texts.into_iter().map(parse).collect()
+}
 
 /// What an output became.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,5 +173,25 @@ impl RunEnd {
             RunEnd::Failed => "failed",
             RunEnd::Cancelled => "cancelled",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Journals of every earlier version must still load: never change a line of this file, add.
+    const GOLDEN: &str = include_str!("event/golden.jsonl");
+
+    #[test]
+    fn what_was_stored_still_loads_and_is_stored_alike() {
+        let mut kinds = std::collections::BTreeSet::new();
+        for line in GOLDEN.lines() {
+            let event: Event = serde_json::from_str(line).expect(line);
+            assert_eq!(serde_json::to_string(&event).unwrap(), line);
+            let value = serde_json::to_value(&event).unwrap();
+            kinds.insert(value["kind"].as_str().unwrap().to_owned());
+        }
+        assert_eq!(kinds.len(), 12, "every kind of event has its line: {kinds:?}");
     }
 }
