@@ -216,14 +216,20 @@ pub fn sort(diagnostics: &mut Vec<Diagnostic>) {
     diagnostics.dedup();
 }
 
+/// More problems than these are only counted: nobody reads them before the first ones are mended.
+const MOST_RENDERED: usize = 100;
+
 /// The diagnostics as text, each followed by an empty line: what, where with the lines concerned,
 /// and what to do.
 pub fn render(diagnostics: &[Diagnostic], sources: &Sources, color: bool) -> String {
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     let mut text = String::new();
-    for diagnostic in diagnostics {
+    for diagnostic in diagnostics.iter().take(MOST_RENDERED) {
         text.push_str(&renderer.render(&[report(diagnostic, sources)]));
         text.push_str("\n\n");
+    }
+    if diagnostics.len() > MOST_RENDERED {
+        text.push_str(&format!("and {} more problems\n\n", diagnostics.len() - MOST_RENDERED));
     }
     text
 }

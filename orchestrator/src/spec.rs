@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 mod document;
 
@@ -267,7 +267,7 @@ enum Condition {
 #[derive(Debug)]
 pub(crate) struct Spec {
     pub(crate) pipeline: Pipeline,
-    pub(crate) tree: Node,
+    pub(crate) tree: Arc<Node>,
     pub(crate) problems: Vec<Diagnostic>,
     /// Names that are in the file, but whose definitions had to be left out.
     pub(crate) broken: HashSet<String>,
@@ -276,6 +276,12 @@ pub(crate) struct Spec {
 }
 
 impl Spec {
+    /// Whether something below a key of the file had to be left out.
+    pub(crate) fn has_problem_in(&self, key: &str) -> bool {
+        let below = format!("{key}.");
+        self.problems.iter().any(|problem| problem.path == key || problem.path.starts_with(&below))
+    }
+
     /// The entries of a part of the file: its params, datasets or tasks, in order.
     pub(crate) fn entries(&self, part: &str) -> &[Entry] {
         self.tree.get(part).and_then(Node::as_map).unwrap_or_default()
@@ -288,7 +294,7 @@ const WHOLE: Whole<'static> = Whole { name: "the pipeline", key: "key" };
 
 /// Reads a pipeline from its tree. With problems, as much of it as they leave; without even that,
 /// the problems alone.
-pub(crate) fn read(file: &str, tree: &Node) -> Result<Spec, Vec<Diagnostic>> {
+pub(crate) fn read(file: &str, tree: &Arc<Node>) -> Result<Spec, Vec<Diagnostic>> {
     if !matches!(tree.tree, Tree::Map(_)) {
         let message = "a pipeline is a mapping with `name` and `tasks`";
         let problem = Diagnostic::error(Code::WrongType, message)
@@ -303,7 +309,7 @@ pub(crate) fn read(file: &str, tree: &Node) -> Result<Spec, Vec<Diagnostic>> {
     let mut kept = tree.clone();
     // Leaving something out can leave its parent without what it requires, so it goes too.
     while !bad.is_empty() {
-        kept = named(schema::without(&kept, &bad));
+        kept = Arc::new(named(schema::without(&kept, &bad)));
         bad = SCHEMA.check(file, &kept, &[], &WHOLE).bad;
         if bad.iter().any(Vec::is_empty) {
             return Err(problems);

@@ -392,6 +392,27 @@ mod tests {
     }
 
     #[test]
+    fn documented_operators_and_filters_exist() {
+        let expressions = [
+            ("7 // 2 + 2 ** 3 % 5 - 1", json!(5)),
+            ("'a' ~ 1 ~ 'b'", json!("a1b")),
+            ("1 < 2 and not (3 in [1, 2]) or 1 != 1", json!(true)),
+            ("'x' if params.rows is defined else 'y'", json!("x")),
+            ("' A ' | trim | lower | replace('a', 'b') | upper", json!("B")),
+            ("[1, 2] | join('-')", json!("1-2")),
+            ("(range(3) | length) + ('2' | int) + (1.5 | round | int)", json!(7)),
+            ("'1.5' | float", json!(1.5)),
+            ("dict(a=1) | tojson", json!("{\"a\": 1}")),
+            ("none | default('x')", json!(null)),
+        ];
+        for (expression, expect) in expressions {
+            let got = evaluate(expression, &context()).map_err(|fault| fault.message);
+            assert_eq!(got, Ok(expect), "{expression}");
+            assert_eq!(Names::of(expression).unknown, [], "{expression}");
+        }
+    }
+
+    #[test]
     fn other_texts_mean_what_they_say() {
         for text in ["", "a", "{{ x }}", "{% if %}", "{# no #}", "$HOME ${x}", "# a\n## b"] {
             check(text, json!(text));

@@ -336,20 +336,28 @@ impl Reader<'_> {
             return self.unquoted(span, inner, path);
         }
         let mut entries: Vec<Entry> = Vec::with_capacity(raw.len());
-        let mut seen: HashMap<String, Span> = HashMap::with_capacity(raw.len());
+        // Where each key stands first; looked up only in mappings too large to look through.
+        let mut seen: HashMap<String, Span> = HashMap::new();
+        let is_large = raw.len() > 16;
         for (key, value) in raw {
             let Some(entry) = self.entry(key, value, path) else { continue };
-            if let Some(first) = seen.get(&entry.key) {
+            let first = match is_large {
+                true => seen.get(&entry.key).copied(),
+                false => entries.iter().find(|e| e.key == entry.key).map(|e| e.key_span),
+            };
+            if let Some(first) = first {
                 let message = format!("the key `{}` stands here twice", entry.key);
                 let problem = Diagnostic::error(Code::DuplicateKey, message)
                     .at(self.file, entry.key_span)
                     .path(join(path, &entry.key))
-                    .related(self.file, *first, "first here")
+                    .related(self.file, first, "first here")
                     .help("remove one of the two, or give it another name");
                 self.problems.push(problem);
                 continue;
             }
-            seen.insert(entry.key.clone(), entry.key_span);
+            if is_large {
+                seen.insert(entry.key.clone(), entry.key_span);
+            }
             entries.push(entry);
         }
         Node { span, tree: Tree::Map(entries) }

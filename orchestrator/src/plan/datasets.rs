@@ -27,7 +27,8 @@ pub(super) fn resolve<'a>(planner: &mut Planner<'a>, scope: &mut Scope<'_>) -> D
         if let Some(text) = &written.condition {
             let place = Place {
                 span: entry.node.place(&["where"]),
-                path: format!("datasets.{name}.where"),
+                root: ["datasets", &entry.key, "where"],
+                pointer: "",
                 task: None,
             };
             condition = match scope.text(text, &place, &mut planner.problems) {

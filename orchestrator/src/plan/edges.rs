@@ -5,9 +5,8 @@ use super::tasks::Draft;
 use super::{Edge, EdgeReason};
 use crate::dataset::{DatasetName, Scheme};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::schema::did_you_mean;
-use crate::yaml::Span;
-use std::collections::BTreeMap;
+use crate::yaml::{Node, Span};
+use std::collections::{BTreeMap, HashSet};
 
 /// An edge, and the place in the file that makes it.
 #[derive(Debug)]
@@ -41,21 +40,18 @@ pub(super) fn infer(planner: &mut Planner<'_>, drafts: &[Draft]) -> Vec<Placed> 
             let span = planner.task_entries()[to].key_span;
             edges.push(Placed { edge: Edge { from, to, reason: EdgeReason::Expression }, span });
         }
-        drop_repeated(&mut edges, first);
+        if edges.len() > first + 1 {
+            drop_repeated(&mut edges, first);
+        }
     }
     edges
 }
 
 /// Drops edges from `first` on that are there before.
 fn drop_repeated(edges: &mut Vec<Placed>, first: usize) {
-    let mut at = first;
-    while at < edges.len() {
-        if edges[first..at].iter().any(|earlier| earlier.edge == edges[at].edge) {
-            edges.remove(at);
-        } else {
-            at += 1;
-        }
-    }
+    let added = edges.split_off(first);
+    let mut seen: HashSet<Edge> = HashSet::with_capacity(added.len());
+    edges.extend(added.into_iter().filter(|placed| seen.insert(placed.edge.clone())));
 }
 
 fn needs(planner: &mut Planner<'_>, drafts: &[Draft], to: usize, edges: &mut Vec<Placed>) {
@@ -76,7 +72,7 @@ fn needs(planner: &mut Planner<'_>, drafts: &[Draft], to: usize, edges: &mut Vec
             None if spec.broken.contains(need) => {}
             None => {
                 let known = spec.pipeline.tasks.keys().map(String::as_str);
-                let help = did_you_mean(need, known.clone()).unwrap_or_else(|| {
+                let help = planner.suggest(need, known.clone()).unwrap_or_else(|| {
                     let all: Vec<&str> = known.take(20).collect();
                     format!("there are `{}`", all.join("`, `"))
                 });
@@ -94,8 +90,9 @@ fn reads(
     writers: &Writers<'_>,
     edges: &mut Vec<Placed>,
 ) {
-    for (input, dataset) in &draft.task.inputs {
-        let span = planner.task_entries()[to].node.place(&["inputs", input]);
+    let written = planner.spec.entries("tasks")[to].node.get("inputs").and_then(Node::as_map);
+    for ((input, dataset), entry) in draft.task.inputs.iter().zip(written.unwrap_or_default()) {
+        let span = entry.value_span();
         for writer in writers_of(writers, dataset) {
             if writer.task == to {
                 let name = &draft.task.name;
@@ -125,9 +122,11 @@ fn writers_of<'w, 'd>(
         .match_indices('\0')
         .filter_map(|(at, _)| writers.get(&(scheme, name[..at].to_owned())))
         .collect();
-    let exact = writers.get(&(scheme, name.clone()));
-    let inner = writers.range((scheme, format!("{name}\0"))..(scheme, format!("{name}\u{1}")));
-    outer.into_iter().chain(exact).chain(inner.map(|(_, writer)| writer))
+    // Only files lie in directories.
+    let inner = (scheme == Scheme::File)
+        .then(|| writers.range((scheme, format!("{name}\0"))..(scheme, format!("{name}\u{1}"))));
+    let exact = writers.get(&(scheme, name));
+    outer.into_iter().chain(exact).chain(inner.into_iter().flatten().map(|(_, writer)| writer))
 }
 
 fn key(dataset: &DatasetName) -> String {

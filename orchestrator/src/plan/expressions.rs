@@ -6,7 +6,7 @@ use super::params::Params;
 use super::planner::Planner;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::schema::did_you_mean;
-use crate::spec::Task;
+use crate::spec::{Param, Task};
 use crate::template::{self, Chain, Context, Fault, Names, Part};
 use crate::yaml::{Entry, Node, Span, Tree};
 use indexmap::IndexMap;
@@ -20,7 +20,7 @@ pub(super) struct Scope<'a> {
     /// The pipeline's text, to find places within texts.
     source: &'a str,
     params: &'a Params,
-    declared: Vec<&'a str>,
+    params_declared: &'a IndexMap<String, Param>,
     env: &'a BTreeMap<String, String>,
     tasks: &'a IndexMap<String, Task>,
     broken: &'a HashSet<String>,
@@ -30,12 +30,21 @@ pub(super) struct Scope<'a> {
 }
 
 /// Where a text stands, and what may stand in it.
+#[derive(Clone, Copy)]
 pub(super) struct Place<'p> {
     pub(super) span: Span,
-    /// The path of the text in the file.
-    pub(super) path: String,
+    /// The path in the file, such as `tasks`, `clean`, `with`, and below it a pointer.
+    pub(super) root: [&'p str; 3],
+    pub(super) pointer: &'p str,
     /// The task whose text it is; `None` where only the plan evaluates.
     pub(super) task: Option<&'p str>,
+}
+
+impl Place<'_> {
+    fn path(&self) -> String {
+        let below = self.pointer.replace('/', ".").replace("~1", "/").replace("~0", "~");
+        self.root.join(".") + &below
+    }
 }
 
 /// What became of a text.
@@ -67,7 +76,7 @@ impl<'a> Scope<'a> {
             file: &definition.pipeline.path,
             source: &definition.pipeline.text,
             params,
-            declared: pipeline.params.keys().map(String::as_str).collect(),
+            params_declared: &pipeline.params,
             env: &definition.env,
             tasks: &pipeline.tasks,
             broken: &planner.spec.broken,
@@ -153,71 +162,17 @@ impl<'a> Scope<'a> {
         (rendered, expression)
     }
 
-    /// Renders all texts of a tree. `late` gets the pointers of those that only a run can render.
+    /// Renders all texts of a tree that lies at `place`.
     pub(super) fn tree(
         &mut self,
         node: &Node,
-        place: &Place<'_>,
-        pointer: &mut String,
-        late: &mut Late,
+        place: Place<'_>,
         problems: &mut Vec<Diagnostic>,
-    ) -> Node {
-        let tree = match &node.tree {
-            Tree::Text(text) => match self.text(text, place, problems) {
-                Rendered::Plain => node.tree.clone(),
-                Rendered::Value(value) => return Node::from_value(value, node.span),
-                Rendered::Late(tasks) => {
-                    late.pointers.push(pointer.clone());
-                    late.tasks.extend(tasks);
-                    Tree::Unknown(text.clone())
-                }
-                Rendered::Unknown => {
-                    late.damaged = true;
-                    Tree::Unknown(text.clone())
-                }
-            },
-            Tree::List(items) => {
-                let mut rendered = Vec::with_capacity(items.len());
-                for (at, item) in items.iter().enumerate() {
-                    let step = at.to_string();
-                    rendered
-                        .push(self.below(&step, item, item.span, place, pointer, late, problems));
-                }
-                Tree::List(rendered)
-            }
-            Tree::Map(entries) => {
-                let mut rendered = Vec::with_capacity(entries.len());
-                for entry in entries {
-                    let span = entry.value_span();
-                    let node =
-                        self.below(&entry.key, &entry.node, span, place, pointer, late, problems);
-                    rendered.push(Entry { node, key: entry.key.clone(), key_span: entry.key_span });
-                }
-                Tree::Map(rendered)
-            }
-            other => other.clone(),
-        };
-        Node { span: node.span, tree }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the state of one recursive walk")]
-    fn below(
-        &mut self,
-        step: &str,
-        node: &Node,
-        span: Span,
-        place: &Place<'_>,
-        pointer: &mut String,
-        late: &mut Late,
-        problems: &mut Vec<Diagnostic>,
-    ) -> Node {
-        let length = pointer.len();
-        pointer.push('/');
-        pointer.push_str(&step.replace('~', "~0").replace('/', "~1"));
-        let place = Place { span, path: format!("{}.{step}", place.path), task: place.task };
-        let rendered = self.tree(node, &place, pointer, late, problems);
-        pointer.truncate(length);
-        rendered
+    ) -> (Node, Late) {
+        let late = Late::default();
+        let mut walk = TreeWalk { scope: self, place, pointer: String::new(), late, problems };
+        let rendered = walk.node(node, place.span);
+        (rendered, walk.late)
     }
 
     /// Checks one expression of a text.
@@ -267,10 +222,10 @@ impl<'a> Scope<'a> {
         match steps.as_slice() {
             ["params", name, ..] => {
                 self.used.insert((*name).to_owned());
-                if self.declared.contains(name) || self.params.lacking.contains(*name) {
+                if self.params_declared.contains_key(*name) || self.params.lacking.contains(*name) {
                     return None;
                 }
-                let help = did_you_mean(name, self.declared.iter().copied())
+                let help = did_you_mean(name, self.params_declared.keys().map(String::as_str))
                     .or_else(|| Some(format!("declare it: `params: {{{name}: {{type: …}}}}`")));
                 unknown(format!("the pipeline has no param `{name}`"), help)
             }
@@ -309,7 +264,7 @@ impl<'a> Scope<'a> {
             ),
             [root, ..] => {
                 let known = ["params", "interval", "run", "env", "tasks"];
-                let help = if self.declared.contains(root) {
+                let help = if self.params_declared.contains_key(*root) {
                     Some(format!("did you mean `params.{root}`?"))
                 } else if self.tasks.contains_key(*root) {
                     Some(format!("did you mean `tasks.{root}`?"))
@@ -383,7 +338,7 @@ impl<'a> Scope<'a> {
         problems.push(
             Diagnostic::warning(Code::UnquotedExpression, message)
                 .at(self.file, span)
-                .path(place.path.clone())
+                .path(place.path())
                 .help(format!("write `${}`", &text[at..end])),
         );
     }
@@ -391,8 +346,72 @@ impl<'a> Scope<'a> {
     fn diagnostic(&self, text: &str, place: &Place<'_>, (code, fault): Found) -> Diagnostic {
         Diagnostic::error(code, fault.message)
             .at(self.file, inside(self.source, place.span, text, fault.range))
-            .path(place.path.clone())
+            .path(place.path())
             .maybe_help(fault.help)
+    }
+}
+
+/// Rendering the texts of a tree.
+struct TreeWalk<'w, 'a> {
+    scope: &'w mut Scope<'a>,
+    /// Where the tree lies.
+    place: Place<'w>,
+    /// To where the walk stands, from there.
+    pointer: String,
+    late: Late,
+    problems: &'w mut Vec<Diagnostic>,
+}
+
+impl TreeWalk<'_, '_> {
+    fn node(&mut self, node: &Node, span: Span) -> Node {
+        let tree = match &node.tree {
+            Tree::Text(text) => {
+                let place = Place { span, pointer: &self.pointer, ..self.place };
+                match self.scope.text(text, &place, self.problems) {
+                    Rendered::Plain => node.tree.clone(),
+                    Rendered::Value(value) => return Node::from_value(value, node.span),
+                    Rendered::Late(tasks) => {
+                        self.late.pointers.push(self.pointer.clone());
+                        self.late.tasks.extend(tasks);
+                        Tree::Unknown(text.clone())
+                    }
+                    Rendered::Unknown => {
+                        self.late.damaged = true;
+                        Tree::Unknown(text.clone())
+                    }
+                }
+            }
+            Tree::List(items) => {
+                let item =
+                    |(at, item): (usize, &Node)| self.below(&at.to_string(), item, item.span);
+                Tree::List(items.iter().enumerate().map(item).collect())
+            }
+            Tree::Map(entries) => {
+                let entry = |entry: &Entry| Entry {
+                    node: self.below(&entry.key, &entry.node, entry.value_span()),
+                    key: entry.key.clone(),
+                    key_span: entry.key_span,
+                };
+                Tree::Map(entries.iter().map(entry).collect())
+            }
+            other => other.clone(),
+        };
+        Node { span: node.span, tree }
+    }
+
+    fn below(&mut self, step: &str, node: &Node, span: Span) -> Node {
+        let length = self.pointer.len();
+        self.pointer.push('/');
+        for c in step.chars() {
+            match c {
+                '~' => self.pointer.push_str("~0"),
+                '/' => self.pointer.push_str("~1"),
+                c => self.pointer.push(c),
+            }
+        }
+        let rendered = self.node(node, span);
+        self.pointer.truncate(length);
+        rendered
     }
 }
 

@@ -34,6 +34,7 @@ pub(super) fn plan(
     let mut planner = Planner { definition, spec, kinds, request, leeway, problems };
     let profile = planner.profile();
     let interval = request.interval.unwrap_or_else(|| Interval::day_before(request.now));
+    planner.schedule();
     let params = params::resolve(&mut planner);
     let mut scope = Scope::new(&planner, &params, &interval);
     let datasets = datasets::resolve(&mut planner, &mut scope);
@@ -88,6 +89,16 @@ impl Planner<'_> {
         self.spec.entries("tasks")
     }
 
+    /// What a misspelt word may have meant. Looking through everything known takes time, so after
+    /// many problems there are no more suggestions.
+    pub(super) fn suggest<'k>(
+        &self,
+        word: &str,
+        known: impl IntoIterator<Item = &'k str>,
+    ) -> Option<String> {
+        (self.problems.len() < 200).then(|| did_you_mean(word, known)).flatten()
+    }
+
     fn profile(&mut self) -> String {
         let asked = self.request.profile.as_ref();
         let profile = asked.unwrap_or(&self.definition.default_profile);
@@ -103,6 +114,22 @@ impl Planner<'_> {
             self.problems.push(problem.in_file(file).help(help));
         }
         profile.clone()
+    }
+
+    fn schedule(&mut self) {
+        let Some(schedule) = &self.spec.pipeline.schedule else { return };
+        if self.spec.tree.entry("schedule").is_none() || self.spec.has_problem_in("schedule") {
+            return;
+        }
+        let message = match (&schedule.cron, &schedule.every) {
+            (Some(_), Some(_)) => "`cron` and `every` exclude each other",
+            (None, None) => "a schedule needs `cron` or `every`",
+            (None, Some(_)) if schedule.timezone.is_some() => "`timezone` only serves `cron`",
+            _ => return,
+        };
+        let span = self.spec.tree.place(&["schedule"]);
+        let help = Some("for example {cron: 30 2 * * *} or {every: 15m}".to_owned());
+        self.error(Code::BadSchedule, span, &["schedule"], message, help);
     }
 
     fn warn_unused(&mut self, scope: &Scope<'_>, drafts: &[Draft]) {

@@ -111,23 +111,21 @@ impl Drafter<'_, '_, '_> {
     }
 
     fn options(&mut self, known: Option<&Known>) -> (Value, Late) {
-        let mut late = Late::default();
         let empty = Node { span: self.entry.key_span, tree: Tree::Map(Vec::new()) };
         let (node, span) = match self.entry.node.entry("with") {
             Some(with) => (&with.node, with.key_span),
             None => (&empty, self.entry.key_span),
         };
         let name = self.entry.key.as_str();
-        let place = Place { span, path: format!("tasks.{name}.with"), task: Some(name) };
-        let problems = &mut self.planner.problems;
-        let mut node = self.scope.tree(node, &place, &mut String::new(), &mut late, problems);
+        let root = ["tasks", name, "with"];
+        let place = Place { span, root, pointer: "", task: Some(name) };
+        let (mut node, late) = self.scope.tree(node, place, &mut self.planner.problems);
         if let Some(known) = known {
             // A missing option is reported at the key `with`, or at the task that has none.
             node.span = span;
-            let path = ["tasks", name, "with"];
             let kind = format!("`{}`", self.task.uses);
             let whole = Whole { name: &kind, key: "option" };
-            let findings = known.schema.check(self.planner.file(), &node, &path, &whole);
+            let findings = known.schema.check(self.planner.file(), &node, &root, &whole);
             for problem in findings.diagnostics {
                 let problem = self.of_expression(problem);
                 self.planner.problems.push(problem);
@@ -162,7 +160,8 @@ impl Drafter<'_, '_, '_> {
         let name = self.entry.key.as_str();
         let place = Place {
             span: self.entry.node.place(&["when"]),
-            path: format!("tasks.{name}.when"),
+            root: ["tasks", name, "when"],
+            pointer: "",
             task: Some(name),
         };
         match self.scope.condition(text, &place, &mut self.planner.problems) {

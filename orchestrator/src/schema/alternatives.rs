@@ -7,8 +7,8 @@ use crate::diagnostic::Code;
 use crate::yaml::{Entry, Node, Span, Tree};
 use serde_json::Value;
 
-impl Walk<'_> {
-    pub(super) fn alternatives(&mut self, rule: &Rule, node: &Node, span: Span) {
+impl<'a> Walk<'a> {
+    pub(super) fn alternatives(&mut self, rule: &Rule, node: &'a Node, span: Span) {
         let schema = self.schema;
         let fitting: Vec<usize> =
             rule.any_of.iter().copied().filter(|at| schema.may_hold(*at, node)).collect();
@@ -40,7 +40,13 @@ impl Walk<'_> {
 
     /// Chooses among mappings by a key that tells them apart: one whose value is fixed in each, or
     /// one that each requires. False if there is none.
-    fn by_key(&mut self, several: &[usize], entries: &[Entry], node: &Node, span: Span) -> bool {
+    fn by_key(
+        &mut self,
+        several: &[usize],
+        entries: &'a [Entry],
+        node: &'a Node,
+        span: Span,
+    ) -> bool {
         let schema = self.schema;
         let Some(tag) = schema.tag(several) else {
             let wanted = several.iter().find(|at| {
@@ -68,7 +74,7 @@ impl Walk<'_> {
             None => {
                 let all: Vec<Value> =
                     several.iter().flat_map(|at| schema.fixed(*at, &tag).to_vec()).collect();
-                self.path.push(tag);
+                self.path.push(tag.into());
                 self.trail.push(index);
                 self.not_a_choice(&all, &entry.node, entry.value_span());
                 self.trail.pop();
@@ -79,7 +85,7 @@ impl Walk<'_> {
     }
 
     /// Takes the alternative with the fewest problems.
-    fn best(&mut self, several: &[usize], node: &Node, span: Span) {
+    fn best(&mut self, several: &[usize], node: &'a Node, span: Span) {
         let tried = several.iter().map(|at| {
             let mut walk = Walk {
                 schema: self.schema,

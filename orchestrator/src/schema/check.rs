@@ -5,20 +5,21 @@ use super::{Findings, Rule, Schema, Type, Whole, format};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::yaml::{Entry, Node, Span, Tree};
 use serde_json::Value;
+use std::borrow::Cow;
 
-pub(super) fn check(
-    schema: &Schema,
-    file: &str,
-    node: &Node,
-    path: &[&str],
-    whole: &Whole<'_>,
+pub(super) fn check<'a>(
+    schema: &'a Schema,
+    file: &'a str,
+    node: &'a Node,
+    path: &[&'a str],
+    whole: &'a Whole<'a>,
 ) -> Findings {
     let mut walk = Walk {
         schema,
         file,
         whole,
         root: path.len(),
-        path: path.iter().map(|step| (*step).to_owned()).collect(),
+        path: path.iter().map(|step| Cow::Borrowed(*step)).collect(),
         trail: Vec::new(),
         found: Findings::default(),
     };
@@ -32,14 +33,14 @@ pub(super) struct Walk<'a> {
     pub(super) whole: &'a Whole<'a>,
     /// The length of the path at which the walk began.
     pub(super) root: usize,
-    pub(super) path: Vec<String>,
+    pub(super) path: Vec<Cow<'a, str>>,
     pub(super) trail: Vec<usize>,
     pub(super) found: Findings,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
     /// Checks a node; `span` is where to point at for it.
-    pub(super) fn node(&mut self, rule: usize, node: &Node, span: Span) {
+    pub(super) fn node(&mut self, rule: usize, node: &'a Node, span: Span) {
         if matches!(node.tree, Tree::Unknown(_)) {
             return;
         }
@@ -58,7 +59,7 @@ impl Walk<'_> {
             return;
         }
         if let Some(choices) = &rule.choices
-            && !choices.contains(&node.to_value())
+            && !choices.iter().any(|choice| is_same(choice, node))
         {
             self.not_a_choice(choices, node, span);
             return;
@@ -158,7 +159,7 @@ impl Walk<'_> {
         }
     }
 
-    fn list(&mut self, rule: &Rule, items: &[Node], span: Span) {
+    fn list(&mut self, rule: &Rule, items: &'a [Node], span: Span) {
         if rule.min_items.is_some_and(|least| (items.len() as u64) < least) {
             let message = format!("{} must not be empty", self.subject());
             self.report(Code::OutOfRange, span, message, None);
@@ -166,7 +167,7 @@ impl Walk<'_> {
         let Some(inner) = rule.items else { return };
         for (at, item) in items.iter().enumerate() {
             let span = if item.span.start < item.span.end { item.span } else { span };
-            self.path.push(at.to_string());
+            self.path.push(Cow::Owned(at.to_string()));
             self.trail.push(at);
             self.node(inner, item, span);
             self.trail.pop();
@@ -174,9 +175,9 @@ impl Walk<'_> {
         }
     }
 
-    fn map(&mut self, rule: &Rule, entries: &[Entry], span: Span) {
+    fn map(&mut self, rule: &'a Rule, entries: &'a [Entry], span: Span) {
         for (at, entry) in entries.iter().enumerate() {
-            self.path.push(entry.key.clone());
+            self.path.push(Cow::Borrowed(&entry.key));
             self.trail.push(at);
             self.entry(rule, entry);
             self.trail.pop();
@@ -202,7 +203,7 @@ impl Walk<'_> {
         }
     }
 
-    fn entry(&mut self, rule: &Rule, entry: &Entry) {
+    fn entry(&mut self, rule: &Rule, entry: &'a Entry) {
         if let Some(format) = &rule.key_format
             && let Err(problem) = format::check(format, &entry.key)
         {
@@ -232,6 +233,13 @@ impl Walk<'_> {
 
 fn known(rule: &Rule) -> Vec<&str> {
     rule.properties.iter().map(|(name, _)| name.as_str()).collect()
+}
+
+fn is_same(choice: &Value, node: &Node) -> bool {
+    match (choice, &node.tree) {
+        (Value::String(choice), Tree::Text(text)) => choice == text,
+        (choice, _) => *choice == node.to_value(),
+    }
 }
 
 pub(super) fn admits(one: Type, node: &Node) -> bool {

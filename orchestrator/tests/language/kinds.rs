@@ -12,16 +12,23 @@ use tidemill_orchestrator::kind::{FilePlace, Files, Kind, Kinds, Port, Ports, Pr
 use tidemill_orchestrator::plan::PlannedTask;
 
 pub(crate) fn kinds() -> Kinds {
-    Kinds::new(vec![Arc::new(Noop), Arc::new(Make), Arc::new(Query), Arc::new(Send)])
+    Kinds::new(vec![Arc::new(Noop("noop")), Arc::new(Make), Arc::new(Query), Arc::new(Send)])
+}
+
+/// [`kinds`] and, as stand-ins, those that the reference speaks of.
+pub(crate) fn documented_kinds() -> Kinds {
+    let names = ["shell", "generate", "etl"].into_iter();
+    let stand_ins = names.map(|name| Arc::new(Noop(name)) as Arc<dyn Kind>);
+    Kinds::new(kinds().iter().cloned().chain(stand_ins).collect())
 }
 
 /// Any ports, any options.
-struct Noop;
+struct Noop(&'static str);
 
 #[async_trait]
 impl Kind for Noop {
     fn name(&self) -> &'static str {
-        "noop"
+        self.0
     }
     fn summary(&self) -> &'static str {
         "Does nothing"

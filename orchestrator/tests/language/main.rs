@@ -1,5 +1,8 @@
 //! The language: from texts to plans or diagnostics.
 
 mod cases;
+mod document;
+mod files;
 mod kinds;
+mod late;
 mod properties;
