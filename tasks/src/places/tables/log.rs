@@ -1,7 +1,7 @@
 //! A table's log: versions, who made them, and keeping it quick to open.
 
 use super::Tables;
-use super::commit::declared;
+use super::definition::declared;
 use super::failure::failed;
 use super::schema::columns;
 use bytes::Bytes;
@@ -128,7 +128,7 @@ impl Tables {
             Err(object_store::Error::NotFound { .. }) => return Ok(Vec::new()),
             Err(error) => return Err(failed(format!("can't look at `table:{name}`"), &error)),
         };
-        Ok(listed.objects.iter().filter_map(|object| commit_version(object)).collect())
+        Ok(listed.objects.iter().filter_map(commit_version).collect())
     }
 
     async fn commit_info(&self, name: &str, version: i64) -> Result<Option<CommitInfo>, TaskError> {
@@ -148,7 +148,7 @@ impl Tables {
     /// After a commit, now and then: a checkpoint, so that the log stays quick to open, and no
     /// commits older than the table's retention behind it. The commit counts whatever happens here.
     pub(crate) async fn keep_up(&self, name: &str, version: Version) {
-        if (version + 1) % CHECKPOINT_INTERVAL != 0 {
+        if !(version + 1).is_multiple_of(CHECKPOINT_INTERVAL) {
             return;
         }
         let checkpoint = async {

@@ -5,7 +5,8 @@
 //! a NaN (which the footer's bounds ignore), texts that the footer cuts off, and values that JSON
 //! can't tell.
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Schema, TimeUnit};
+use datafusion::common::ScalarValue;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use parquet::file::metadata::ParquetMetaData;
@@ -140,4 +141,64 @@ impl Bound {
             _ => None,
         }
     }
+}
+
+/// A file's statistics as its table's log tells them.
+#[derive(Debug, Default)]
+pub(crate) struct FileStats {
+    min_values: Map<String, Value>,
+    max_values: Map<String, Value>,
+    null_count: Map<String, Value>,
+}
+
+impl FileStats {
+    pub(crate) fn parse(json: &str) -> Option<FileStats> {
+        let mut value: Value = serde_json::from_str(json).ok()?;
+        let mut part = |name: &str| match value.get_mut(name).map(Value::take) {
+            Some(Value::Object(map)) => map,
+            _ => Map::new(),
+        };
+        Some(FileStats {
+            min_values: part("minValues"),
+            max_values: part("maxValues"),
+            null_count: part("nullCount"),
+        })
+    }
+
+    pub(crate) fn nulls(&self, column: &str) -> Option<u64> {
+        self.null_count.get(column)?.as_u64()
+    }
+
+    /// The least and the greatest value of a column, in its type.
+    pub(crate) fn bounds(
+        &self,
+        column: &str,
+        data_type: &DataType,
+    ) -> Option<(ScalarValue, ScalarValue)> {
+        let bound = |values: &Map<String, Value>| scalar(values.get(column)?, data_type);
+        Some((bound(&self.min_values)?, bound(&self.max_values)?))
+    }
+}
+
+fn scalar(value: &Value, data_type: &DataType) -> Option<ScalarValue> {
+    Some(match data_type {
+        DataType::Int8 => ScalarValue::Int8(Some(value.as_i64()?.try_into().ok()?)),
+        DataType::Int16 => ScalarValue::Int16(Some(value.as_i64()?.try_into().ok()?)),
+        DataType::Int32 => ScalarValue::Int32(Some(value.as_i64()?.try_into().ok()?)),
+        DataType::Int64 => ScalarValue::Int64(Some(value.as_i64()?)),
+        DataType::Float32 => ScalarValue::Float32(Some(value.as_f64()? as f32)),
+        DataType::Float64 => ScalarValue::Float64(Some(value.as_f64()?)),
+        DataType::Utf8 => ScalarValue::Utf8(Some(value.as_str()?.to_owned())),
+        DataType::Utf8View => ScalarValue::Utf8View(Some(value.as_str()?.to_owned())),
+        DataType::Date32 => {
+            let date: Date = value.as_str()?.parse().ok()?;
+            let days = date.since((jiff::Unit::Day, Date::constant(1970, 1, 1))).ok()?.get_days();
+            ScalarValue::Date32(Some(days))
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+            let at: Timestamp = value.as_str()?.parse().ok()?;
+            ScalarValue::TimestampMicrosecond(Some(at.as_microsecond()), zone.clone())
+        }
+        _ => return None,
+    })
 }
