@@ -19,6 +19,7 @@ mod schema;
 mod snapshot;
 mod stage;
 mod stats;
+mod upkeep;
 
 #[cfg(test)]
 mod conformance;
@@ -28,6 +29,7 @@ pub use log::TableVersion;
 pub use schema::type_name;
 pub use snapshot::{TableFile, TableSnapshot};
 pub use stage::{StageOptions, StageWriter, Staged};
+pub use upkeep::Swept;
 
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;

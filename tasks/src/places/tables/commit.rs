@@ -10,6 +10,7 @@ use super::failure::failed;
 use super::merge::Merged;
 use super::partition::{PartitionColumns, quoted};
 use super::schema::columns;
+use super::upkeep::SMALL_FILE;
 use super::{Staged, Tables, log};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::TaskContext;
@@ -21,7 +22,7 @@ use orchestrator::attempt::{Attempt, TaskError};
 use orchestrator::event::Published;
 use orchestrator::failpoint;
 use orchestrator::kind::Write;
-use serde_json::json;
+use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,6 +83,26 @@ struct Change {
     /// Of the table after the commit.
     table_rows: u64,
     table_bytes: u64,
+    small_files: usize,
+}
+
+impl Change {
+    fn commit(self, publication: &Publication, staged: &Rows) -> Commit {
+        Commit {
+            actions: self.actions,
+            operation: self.operation,
+            metadata: vec![
+                (log::RUN, publication.run.as_str().into()),
+                (log::TASK, publication.task.as_str().into()),
+                (log::PUBLICATION, publication.id.as_str().into()),
+                (log::ROWS, staged.rows.into()),
+                (log::BYTES, staged.bytes.into()),
+                (log::TABLE_ROWS, self.table_rows.into()),
+                (log::TABLE_BYTES, self.table_bytes.into()),
+            ],
+            positions: publication.positions.clone(),
+        }
+    }
 }
 
 impl Tables {
@@ -112,8 +133,11 @@ impl Tables {
             }
             let change =
                 self.change(name, table.as_ref(), publication, &staged).await.map_err(doing)?;
-            match self.commit(name, table, publication, &staged, change).await {
+            let small_files = change.small_files;
+            let commit = change.commit(publication, &staged);
+            match self.commit(name, table.as_ref(), commit).await {
                 Ok(version) => {
+                    self.keep_up(name, &publication.run, version, small_files).await;
                     return Ok(Published {
                         version: Some(version),
                         rows: staged.rows,
@@ -140,46 +164,46 @@ impl Tables {
         )))
     }
 
-    async fn commit(
+    /// One commit, against exactly this version of the table (`None`: as its first).
+    pub(crate) async fn commit(
         &self,
         name: &str,
-        table: Option<DeltaTable>,
-        publication: &Publication,
-        staged: &Rows,
-        change: Change,
+        table: Option<&DeltaTable>,
+        commit: Commit,
     ) -> Result<i64, DeltaTableError> {
-        let positions = publication.positions.iter();
+        let positions = commit.positions.iter();
         let properties = CommitProperties::default()
-            .with_metadata([
-                (log::RUN.to_owned(), json!(publication.run)),
-                (log::TASK.to_owned(), json!(publication.task)),
-                (log::PUBLICATION.to_owned(), json!(publication.id)),
-                (log::ROWS.to_owned(), json!(staged.rows)),
-                (log::BYTES.to_owned(), json!(staged.bytes)),
-                (log::TABLE_ROWS.to_owned(), json!(change.table_rows)),
-                (log::TABLE_BYTES.to_owned(), json!(change.table_bytes)),
-            ])
+            .with_metadata(
+                commit.metadata.into_iter().map(|(name, value)| (name.to_owned(), value)),
+            )
             .with_application_transactions(
                 positions.map(|(app, position)| Transaction::new(app, *position)).collect(),
             )
             // Its own retries would commit against a version that nobody looked at.
             .with_max_retries(0);
         let log_store = self.log_store(name)?;
-        let state = table.as_ref().map(|table| table.snapshot()).transpose()?;
-        let commit = CommitBuilder::from(properties)
-            .with_actions(change.actions)
-            .build(state.map(|state| state as _), log_store, change.operation)
+        let state = table.map(|table| table.snapshot()).transpose()?;
+        let prepared = CommitBuilder::from(properties)
+            .with_actions(commit.actions)
+            .build(state.map(|state| state as _), log_store, commit.operation)
             .into_prepared_commit_future()
             .await?;
         failpoint::hit("table.before_commit");
-        let version = commit.await?.version;
+        let version = prepared.await?.version;
         failpoint::hit("table.after_commit");
-        self.keep_up(name, version).await;
         Ok(version as i64)
     }
 }
 
-fn came_second(error: &DeltaTableError) -> bool {
+/// What one commit says.
+pub(crate) struct Commit {
+    pub(crate) actions: Vec<Action>,
+    pub(crate) operation: DeltaOperation,
+    pub(crate) metadata: Vec<(&'static str, Value)>,
+    pub(crate) positions: Vec<(String, i64)>,
+}
+
+pub(crate) fn came_second(error: &DeltaTableError) -> bool {
     match error {
         DeltaTableError::Transaction { source } => matches!(
             source,
@@ -283,6 +307,8 @@ impl Tables {
                 (SaveMode::Overwrite, "true".to_owned(), Replaced::Files(replaced))
             }
         };
+        let mut small_files =
+            adds.iter().filter(|add| add.size.max(0) as u64 <= SMALL_FILE).count();
         if let Some(state) = state {
             let files: Vec<_> = state.log_data().iter().collect();
             for (file, gone) in files.iter().zip(replaced.of(&files)?) {
@@ -291,13 +317,14 @@ impl Tables {
                 } else {
                     table_rows += file.num_records().unwrap_or(0) as u64;
                     table_bytes += file.size().max(0) as u64;
+                    small_files += usize::from(file.size().max(0) as u64 <= SMALL_FILE);
                 }
             }
         }
         actions.extend(adds.into_iter().map(Action::Add));
         let partition_by = Some(publication.partition_by.clone()).filter(|names| !names.is_empty());
         let operation = DeltaOperation::Write { mode, partition_by, predicate: Some(predicate) };
-        Ok(Change { actions, operation, table_rows, table_bytes })
+        Ok(Change { actions, operation, table_rows, table_bytes, small_files })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What every place of tables must do, whatever its object store.
 
-use super::{Publication, StageOptions, Staged, Tables};
+use super::{Publication, StageOptions, Staged, Tables, upkeep};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::util::display::array_value_to_string;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use url::Url;
 
 /// Rows of `id` and `night`.
-pub(super) fn rows(rows: &[(i64, &str)]) -> RecordBatch {
+pub(crate) fn rows(rows: &[(i64, &str)]) -> RecordBatch {
     let schema = Schema::new(vec![
         Field::new("id", DataType::Int64, false),
         Field::new("night", DataType::Utf8, true),
@@ -25,7 +25,7 @@ pub(super) fn rows(rows: &[(i64, &str)]) -> RecordBatch {
     RecordBatch::try_new(Arc::new(schema), vec![ids, nights]).unwrap()
 }
 
-pub(super) fn publication(id: &str, write: Write) -> Publication {
+pub(crate) fn publication(id: &str, write: Write) -> Publication {
     Publication {
         id: id.into(),
         run: "run-1".into(),
@@ -42,7 +42,7 @@ pub(super) fn publication(id: &str, write: Write) -> Publication {
 }
 
 /// Stages batches through a plan of two partitions.
-pub(super) async fn stage(
+pub(crate) async fn stage(
     tables: &Tables,
     publication: &Publication,
     schema: &SchemaRef,
@@ -59,7 +59,7 @@ pub(super) async fn stage(
 }
 
 /// Stages and publishes one batch.
-pub(super) async fn publish(
+pub(crate) async fn publish(
     tables: &Tables,
     publication: &Publication,
     batch: &RecordBatch,
@@ -69,7 +69,7 @@ pub(super) async fn publish(
 }
 
 /// All rows of a version, as sorted texts of their values.
-pub(super) async fn read(tables: &Tables, version: i64) -> Vec<String> {
+pub(crate) async fn read(tables: &Tables, version: i64) -> Vec<String> {
     let context = SessionContext::new();
     let snapshot = tables.read("t", version).await.unwrap();
     let provider = snapshot.provider(&context.state()).await.unwrap();
@@ -389,7 +389,7 @@ async fn pieces(tables: &Tables) {
 }
 
 /// Runs every case, each on a place of its own.
-pub(super) async fn conformance(make: impl Fn() -> Tables) {
+pub(crate) async fn conformance(make: impl Fn() -> Tables) {
     versions_and_rows(&make()).await;
     schemas(&make()).await;
     no_rows(&make()).await;
@@ -399,6 +399,9 @@ pub(super) async fn conformance(make: impl Fn() -> Tables) {
     merges(&make()).await;
     merges_into_what_was_no_merge(&make()).await;
     pieces(&make()).await;
+    upkeep::tests::many_commits(&make()).await;
+    upkeep::tests::compaction_keeps_partitions(&make()).await;
+    upkeep::tests::sweeping(&make()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

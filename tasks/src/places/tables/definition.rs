@@ -72,6 +72,11 @@ pub(crate) fn declared_columns(schema: &StructType) -> Result<SchemaRef, TaskErr
     Ok(Arc::new(schema))
 }
 
+/// Whether each file is sorted by a key, and each key there once.
+pub(crate) fn is_kept_by_some_key(metadata: &Metadata) -> bool {
+    metadata.configuration().contains_key(KEY)
+}
+
 pub(crate) struct Evolved {
     pub(crate) schema: SchemaRef,
     /// Set if the table's declaration changes.

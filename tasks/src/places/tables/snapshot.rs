@@ -136,7 +136,7 @@ impl TableSnapshot {
     }
 
     /// Whether the files hold the rows as they are: no deleted rows, no renamed columns.
-    fn is_plain(&self) -> Result<bool, TaskError> {
+    pub(crate) fn is_plain(&self) -> Result<bool, TaskError> {
         let state = self
             .table
             .snapshot()
