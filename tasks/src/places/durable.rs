@@ -315,3 +315,6 @@ impl MultipartUpload for Upload {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,8 @@ mod upkeep;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod types;
 
 pub use commit::Publication;
 pub use log::TableVersion;

@@ -2,10 +2,12 @@
 //!
 //! Readers skip files by these, so they are exact or absent. Absent are: decimals (readers take
 //! them through a 64-bit float, and then miss rows of more than 15 digits), columns of floats with
-//! a NaN (which the footer's bounds ignore), texts that the footer cuts off, and values that JSON
-//! can't tell.
+//! a NaN (greater than all in SQL, and ignored by Parquet's bounds), texts that the footer cuts
+//! off, and values that JSON can't tell.
 
-use arrow::datatypes::{DataType, Schema, TimeUnit};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::{max, min};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Schema, TimeUnit};
 use datafusion::common::ScalarValue;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -13,19 +15,28 @@ use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
 use serde_json::{Map, Value, json};
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 /// Statistics in the form of Delta's `Add.stats`. `schema` is the table's; columns that the file
-/// lacks are left out. `unordered` are the columns that hold a NaN.
+/// lacks are left out. `floats`: what the footer doesn't tell.
 pub(crate) fn delta_stats(
     metadata: &ParquetMetaData,
     schema: &Schema,
-    unordered: &[String],
+    floats: &HashMap<String, FloatBounds>,
 ) -> String {
     let (mut min_values, mut max_values, mut null_count) = (Map::new(), Map::new(), Map::new());
     let descriptor = metadata.file_metadata().schema_descr();
     for index in 0..descriptor.num_columns() {
         let name = descriptor.column(index).name().to_owned();
         let Ok(field) = schema.field_with_name(&name) else { continue };
+        if let Some(floats) = floats.get(&name) {
+            null_count.insert(name.clone(), json!(floats.nulls));
+            if let Some((min, max)) = floats.bounds() {
+                min_values.insert(name.clone(), json!(min));
+                max_values.insert(name, json!(max));
+            }
+            continue;
+        }
         let groups: Option<Vec<Group>> = metadata
             .row_groups()
             .iter()
@@ -38,9 +49,7 @@ pub(crate) fn delta_stats(
         let Some(groups) = groups else { continue };
         let nulls: u64 = groups.iter().map(|group| group.nulls).sum();
         null_count.insert(name.clone(), json!(nulls));
-        if !unordered.contains(&name)
-            && let Some((min, max)) = bounds(&groups, field.data_type())
-        {
+        if let Some((min, max)) = bounds(&groups, field.data_type()) {
             min_values.insert(name.clone(), min);
             max_values.insert(name, max);
         }
@@ -52,6 +61,41 @@ pub(crate) fn delta_stats(
         "nullCount": null_count,
     })
     .to_string()
+}
+
+/// What a file's column of floats holds, so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FloatBounds {
+    nulls: u64,
+    has_nan: bool,
+    bounds: Option<(f64, f64)>,
+}
+
+impl FloatBounds {
+    pub(crate) fn take(&mut self, column: &ArrayRef) {
+        self.nulls += column.null_count() as u64;
+        let bounds = match column.data_type() {
+            DataType::Float32 => {
+                let values = column.as_primitive::<Float32Type>();
+                // In this order of floats a NaN is the greatest, or with its sign set the least.
+                min(values).zip(max(values)).map(|(min, max)| (f64::from(min), f64::from(max)))
+            }
+            DataType::Float64 => {
+                let values = column.as_primitive::<Float64Type>();
+                min(values).zip(max(values))
+            }
+            _ => None,
+        };
+        let Some((min, max)) = bounds else { return };
+        self.has_nan |= min.is_nan() || max.is_nan();
+        let (least, greatest) = self.bounds.unwrap_or((min, max));
+        self.bounds = Some((least.min(min), greatest.max(max)));
+    }
+
+    fn bounds(&self) -> Option<(f64, f64)> {
+        let finite = |(min, max): &(f64, f64)| min.is_finite() && max.is_finite();
+        self.bounds.filter(|bounds| !self.has_nan && finite(bounds))
+    }
 }
 
 /// One column in one row group.
@@ -88,10 +132,6 @@ impl Group<'_> {
                 (Bound::Int((*s.min_opt()?).into()), Bound::Int((*s.max_opt()?).into()))
             }
             Statistics::Int64(s) => (Bound::Int(*s.min_opt()?), Bound::Int(*s.max_opt()?)),
-            Statistics::Float(s) => {
-                (Bound::Float((*s.min_opt()?).into()), Bound::Float((*s.max_opt()?).into()))
-            }
-            Statistics::Double(s) => (Bound::Float(*s.min_opt()?), Bound::Float(*s.max_opt()?)),
             Statistics::ByteArray(s) => (text(s.min_opt()?.data())?, text(s.max_opt()?.data())?),
             _ => return None,
         })
@@ -101,7 +141,6 @@ impl Group<'_> {
 #[derive(Debug)]
 enum Bound {
     Int(i64),
-    Float(f64),
     Text(String),
 }
 
@@ -109,7 +148,6 @@ impl Bound {
     fn cmp(&self, other: &Bound) -> Ordering {
         match (self, other) {
             (Bound::Int(a), Bound::Int(b)) => a.cmp(b),
-            (Bound::Float(a), Bound::Float(b)) => a.total_cmp(b),
             // Byte order, which is also the order of code points.
             (Bound::Text(a), Bound::Text(b)) => a.cmp(b),
             // One column has one type.
@@ -133,9 +171,6 @@ impl Bound {
                 // Four digits for the year: other readers parse no more.
                 let text = at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
                 (!text.starts_with('-')).then(|| json!(text))
-            }
-            (Bound::Float(value), DataType::Float32 | DataType::Float64) => {
-                value.is_finite().then(|| json!(value))
             }
             (Bound::Text(text), DataType::Utf8) => Some(json!(text)),
             _ => None,
