@@ -13,10 +13,7 @@ use std::sync::Arc;
 
 /// The kinds of tasks. `guard`: the program and arguments that run [`shell::guard`].
 pub fn kinds(guard: Option<Vec<String>>) -> Kinds {
-    Kinds::new(vec![
-        Arc::new(generate::Generate::default()),
-        Arc::new(shell::Shell::new(guard)),
-    ])
+    Kinds::new(vec![Arc::new(generate::Generate::default()), Arc::new(shell::Shell::new(guard))])
 }
 
 /// What the places of a profile know of datasets.

@@ -121,3 +121,6 @@ async fn blocking<T: Send + 'static>(
     let joined = tokio::task::spawn_blocking(work).await;
     joined.map_err(|error| TaskError::permanent(format!("an artifact broke off: {error}")))?
 }
+
+#[cfg(test)]
+mod tests;

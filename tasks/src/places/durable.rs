@@ -65,9 +65,17 @@ impl TempFile {
         let (Some(dir), Some(name)) = (target.parent(), target.file_name()) else {
             return Err(io::Error::new(ErrorKind::InvalidInput, "not the path of a file"));
         };
-        create_dirs(dir)?;
         let path = dir.join(format!(".{}.{}.tmp", name.to_string_lossy(), Uuid::new_v4().simple()));
-        let file = Arc::new(File::create_new(&path)?);
+        let create = || {
+            create_dirs(dir)?;
+            File::create_new(&path)
+        };
+        let created = match create() {
+            // Somebody has just removed the last file of the directory, and so the directory.
+            Err(error) if error.kind() == ErrorKind::NotFound => create(),
+            created => created,
+        };
+        let file = Arc::new(created?);
         Ok(TempFile { file, path, target: target.to_owned() })
     }
 
@@ -95,7 +103,7 @@ impl Drop for TempFile {
 }
 
 /// The local file system as an object store, rooted at `/`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DurableStore {
     inner: LocalFileSystem,
 }
@@ -108,7 +116,14 @@ impl fmt::Display for DurableStore {
 
 impl DurableStore {
     pub fn new() -> Self {
-        DurableStore::default()
+        // Directories are no objects: the last file takes its directory with it.
+        DurableStore { inner: LocalFileSystem::new().with_automatic_cleanup(true) }
+    }
+}
+
+impl Default for DurableStore {
+    fn default() -> Self {
+        DurableStore::new()
     }
 }
 
@@ -300,3 +315,6 @@ impl MultipartUpload for Upload {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

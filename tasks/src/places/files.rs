@@ -172,3 +172,6 @@ impl FileSink for LocalSink {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests;

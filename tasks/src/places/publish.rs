@@ -44,3 +44,6 @@ pub async fn publish_table(
     attempt.published(output, published.clone()).await?;
     Ok(published)
 }
+
+#[cfg(test)]
+mod tests;

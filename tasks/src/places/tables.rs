@@ -6,25 +6,35 @@
 
 mod commit;
 mod condition;
+mod definition;
 mod failure;
 mod log;
 mod marker;
+mod merge;
+mod newest;
 mod parquet_file;
 mod partition;
+mod scan;
 mod schema;
 mod snapshot;
 mod stage;
 mod stats;
+mod upkeep;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod types;
 
 pub use commit::Publication;
 pub use log::TableVersion;
 pub use schema::type_name;
 pub use snapshot::{TableFile, TableSnapshot};
 pub use stage::{StageOptions, StageWriter, Staged};
+pub use upkeep::Swept;
 
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, logstore_with};
 use deltalake_core::{DeltaTable, DeltaTableError};
 use failure::failed;
@@ -103,9 +113,19 @@ impl Tables {
             }
         };
         let state = table.snapshot().map_err(|error| failed("can't read a table", &error))?;
-        let schema = commit::declared(state.metadata())
+        let schema = definition::declared(state.metadata())
             .map_err(|error| error.context(format!("can't read `table:{name}`")))?;
-        TableSnapshot::new(name, &self.table_path(name), table, schema)
+        TableSnapshot::new(name, self, table, schema)
+    }
+
+    /// Makes the object store known to a runtime, under the URL that is returned.
+    pub(crate) fn register(&self, runtime: &RuntimeEnv) -> ObjectStoreUrl {
+        let origin = &self.root[..url::Position::BeforePath];
+        // The root was parsed, so its beginning can be.
+        let url =
+            ObjectStoreUrl::parse(origin).unwrap_or_else(|_| ObjectStoreUrl::local_filesystem());
+        runtime.register_object_store(url.as_ref(), self.store.clone());
+        url
     }
 
     pub(crate) fn table_path(&self, name: &str) -> StorePath {
@@ -122,16 +142,28 @@ impl Tables {
         name: &str,
         version: Option<i64>,
     ) -> Result<Option<DeltaTable>, TaskError> {
-        let doing = |error| failed(format!("can't open `table:{name}`"), &error);
-        let mut table = DeltaTable::new(self.log_store(name).map_err(doing)?);
-        let loaded = match version {
-            Some(version) => table.load_version(version as u64).await,
-            None => table.load().await,
+        let error = match self.load(name, version).await {
+            Ok(table) => return Ok(Some(table)),
+            Err(error) => error,
         };
-        match loaded {
-            Ok(()) => Ok(Some(table)),
-            Err(DeltaTableError::NotATable(_) | DeltaTableError::InvalidVersion(_)) => Ok(None),
-            Err(error) => Err(doing(error)),
+        // Which error stands for a table that is not there depends on the store.
+        match self.latest(name).await? {
+            None => Ok(None),
+            // It may have been made in this moment.
+            Some(_) if version.is_none() => match self.load(name, None).await {
+                Ok(table) => Ok(Some(table)),
+                Err(error) => Err(failed(format!("can't open `table:{name}`"), &error)),
+            },
+            Some(_) => Err(failed(format!("can't open `table:{name}`"), &error)),
         }
+    }
+
+    async fn load(&self, name: &str, version: Option<i64>) -> Result<DeltaTable, DeltaTableError> {
+        let mut table = DeltaTable::new(self.log_store(name)?);
+        match version {
+            Some(version) => table.load_version(version as u64).await?,
+            None => table.load().await?,
+        }
+        Ok(table)
     }
 }

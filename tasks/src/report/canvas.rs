@@ -96,7 +96,12 @@ pub(super) fn wrapped(text: &str, size: f64, width: f64) -> Vec<String> {
 type Drawn = Result<(), TaskError>;
 
 impl<B: DrawingBackend> Canvas<'_, B> {
-    pub(super) fn rect(&mut self, (x, y): (f64, f64), size: (f64, f64), fill: (Colour, f64)) -> Drawn {
+    pub(super) fn rect(
+        &mut self,
+        (x, y): (f64, f64),
+        size: (f64, f64),
+        fill: (Colour, f64),
+    ) -> Drawn {
         let style = self.style(fill, 1.0).filled();
         let corner = (pixel(x + size.0), pixel(y + size.1));
         self.backend.draw_rect((pixel(x), pixel(y)), corner, &style, true).map_err(failed)
@@ -139,7 +144,13 @@ impl<B: DrawingBackend> Canvas<'_, B> {
     }
 
     /// Writes one line. `y` is its baseline.
-    pub(super) fn text(&mut self, (x, y): (f64, f64), text: &str, look: Type, align: Align) -> Drawn {
+    pub(super) fn text(
+        &mut self,
+        (x, y): (f64, f64),
+        text: &str,
+        look: Type,
+        align: Align,
+    ) -> Drawn {
         let em = look.size * ENLARGED;
         let (size, above) = match self.is_vector {
             true => (em * SVG_EM, em * 0.76),

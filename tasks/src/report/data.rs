@@ -18,9 +18,15 @@ pub(super) struct Frame {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Column {
     /// `integral`: the type of the column has no fractions.
-    Number { values: Vec<Option<f64>>, integral: bool },
+    Number {
+        values: Vec<Option<f64>>,
+        integral: bool,
+    },
     /// Microseconds since 1970 in UTC.
-    Time { values: Vec<Option<i64>>, grain: Grain },
+    Time {
+        values: Vec<Option<i64>>,
+        grain: Grain,
+    },
     Text(Vec<Option<String>>),
 }
 
@@ -96,9 +102,7 @@ impl Column {
     pub(super) fn text(&self, row: usize, numbers: &Numbers) -> String {
         let text = match self {
             Column::Number { values, .. } => values[row].map(|value| numbers.exact(value)),
-            Column::Time { values, grain } => {
-                values[row].map(|at| format::time(at, *grain))
-            }
+            Column::Time { values, grain } => values[row].map(|at| format::time(at, *grain)),
             Column::Text(values) => values[row].clone(),
         };
         text.unwrap_or_default()
@@ -143,7 +147,8 @@ mod tests {
         check(money, &number([Some(12.34), Some(0.05)], false));
         let days = Column::Time { values: vec![Some(DAY), None], grain: Grain::Day };
         check(Date32Array::from(vec![Some(1), None]), &days);
-        let times = Column::Time { values: vec![Some(1_000_000), Some(DAY)], grain: Grain::Instant };
+        let times =
+            Column::Time { values: vec![Some(1_000_000), Some(DAY)], grain: Grain::Instant };
         check(TimestampSecondArray::from(vec![1, 86_400]), &times);
         let words = Column::Text(vec![Some("true".into()), None]);
         check(BooleanArray::from(vec![Some(true), None]), &words);

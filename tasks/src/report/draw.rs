@@ -4,7 +4,9 @@ mod marks;
 
 pub(super) use marks::{points_alone, shade};
 
-use super::canvas::{Align, BODY, Canvas, Draw, LABEL, Size, TITLE, Type, fitted, text_width, wrapped};
+use super::canvas::{
+    Align, BODY, Canvas, Draw, LABEL, Size, TITLE, Type, fitted, text_width, wrapped,
+};
 use super::dashboard::{ChartKind, Width};
 use super::figure::{Figure, Positions, Shape};
 use super::format::Grain;

@@ -136,10 +136,8 @@ impl Figure {
             Shape::Bins { counts, .. } => counts.iter().for_each(|value| take(*value)),
             Shape::Empty => {}
         }
-        let drawn_from_zero = !matches!(
-            self.kind,
-            ChartKind::Line | ChartKind::Scatter | ChartKind::Heatmap
-        );
+        let drawn_from_zero =
+            !matches!(self.kind, ChartKind::Line | ChartKind::Scatter | ChartKind::Heatmap);
         // A line whose values are far from zero is drawn close up; else zero belongs to the picture.
         let near_zero = low >= 0.0 && low <= high / 2.0 && self.kind != ChartKind::Heatmap;
         if drawn_from_zero || near_zero {
@@ -220,14 +218,19 @@ fn ordered(frame: &Frame, name: &str) -> Result<(Vec<String>, Vec<usize>), Strin
     Ok((all, of_row))
 }
 
-fn positions(chart: &Chart, frame: &Frame, x: &Column) -> Result<(Positions, Vec<Option<usize>>), String> {
+fn positions(
+    chart: &Chart,
+    frame: &Frame,
+    x: &Column,
+) -> Result<(Positions, Vec<Option<usize>>), String> {
     let is_bar = !matches!(chart.kind, ChartKind::Line | ChartKind::Area);
     match x {
         Column::Time { values, grain } => {
             let mut at: Vec<i64> = values.iter().flatten().copied().collect();
             at.sort_unstable();
             at.dedup();
-            let index = values.iter().map(|value| value.and_then(|at_| at.binary_search(&at_).ok()));
+            let index =
+                values.iter().map(|value| value.and_then(|at_| at.binary_search(&at_).ok()));
             let index = index.collect();
             Ok((Positions::Times { at, grain: *grain }, index))
         }

@@ -1,10 +1,10 @@
 //! The page: everything in one HTML file that opens anywhere and asks nobody for anything.
 
+use super::canvas;
 use super::dashboard::{Chart, Dashboard, KeyFigure, Table, Width};
 use super::data::{Column, Frame};
 use super::draw::Picture;
 use super::figure::{Figure, Shape};
-use super::canvas;
 use super::format::{self, DAY, Grain};
 use super::plotly::plot;
 use super::query::Query;
@@ -117,9 +117,10 @@ impl FigureView {
     pub(super) fn new(figure: &KeyFigure, frame: &Frame, currency: &str) -> Result<Self, String> {
         let number = |column: usize| match frame.columns.get(column) {
             Some((_, Column::Number { values, .. })) => Ok(values.first().copied().flatten()),
-            Some((name, column)) => {
-                Err(format!("the column `{name}` holds {}, but a number is needed", column.describe()))
-            }
+            Some((name, column)) => Err(format!(
+                "the column `{name}` holds {}, but a number is needed",
+                column.describe()
+            )),
             None => Ok(None),
         };
         if frame.rows > 1 {

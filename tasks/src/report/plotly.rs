@@ -191,9 +191,7 @@ fn horizontal(
     let names: Vec<String> = match at {
         Positions::Names(names) => names.iter().map(|name| escaped(name)).collect(),
         Positions::Numbers(at) => at.iter().map(f64::to_string).collect(),
-        Positions::Times { at, grain } => {
-            at.iter().map(|at| format::time(*at, *grain)).collect()
-        }
+        Positions::Times { at, grain } => at.iter().map(|at| format::time(*at, *grain)).collect(),
     };
     let y = json!({"type": "category", "autorange": "reversed", "tickfont": {"color": "@ink"}});
     set(layout, "yaxis", y);

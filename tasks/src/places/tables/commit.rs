@@ -5,25 +5,28 @@
 //! publications can both count on an older version, and a publication cannot come twice.
 
 use super::condition::Condition;
+use super::definition::{creation, evolve, gate_protocol};
 use super::failure::failed;
+use super::merge::Merged;
 use super::partition::{PartitionColumns, quoted};
-use super::schema::{columns, type_name};
+use super::schema::columns;
+use super::upkeep::SMALL_FILE;
 use super::{Staged, Tables, log};
 use arrow::datatypes::{Schema, SchemaRef};
-use deltalake_core::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
+use datafusion::execution::TaskContext;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
-use deltalake_core::kernel::{
-    Action, Add, Metadata, MetadataExt, Protocol, StructType, Transaction, new_metadata,
-};
+use deltalake_core::kernel::{Action, Add, LogicalFileView, Transaction};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, DeltaTableError};
 use orchestrator::attempt::{Attempt, TaskError};
 use orchestrator::event::Published;
 use orchestrator::failpoint;
 use orchestrator::kind::Write;
-use serde_json::{Value, json};
+use serde_json::Value;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// How often a commit is tried anew after another one came first.
 const MAX_TRIES: u32 = 50;
@@ -49,6 +52,8 @@ pub struct Publication {
     pub newest_by: Option<String>,
     /// How far inputs were read, by a name for the reader: committed together with the rows.
     pub positions: Vec<(String, i64)>,
+    /// Stops what comes before the commit.
+    pub cancel: CancellationToken,
 }
 
 impl Publication {
@@ -66,6 +71,7 @@ impl Publication {
             key: planned.key.clone(),
             newest_by: None,
             positions: Vec::new(),
+            cancel: attempt.cancel.clone(),
         }
     }
 }
@@ -77,6 +83,26 @@ struct Change {
     /// Of the table after the commit.
     table_rows: u64,
     table_bytes: u64,
+    small_files: usize,
+}
+
+impl Change {
+    fn commit(self, publication: &Publication, staged: &Rows) -> Commit {
+        Commit {
+            actions: self.actions,
+            operation: self.operation,
+            metadata: vec![
+                (log::RUN, publication.run.as_str().into()),
+                (log::TASK, publication.task.as_str().into()),
+                (log::PUBLICATION, publication.id.as_str().into()),
+                (log::ROWS, staged.rows.into()),
+                (log::BYTES, staged.bytes.into()),
+                (log::TABLE_ROWS, self.table_rows.into()),
+                (log::TABLE_BYTES, self.table_bytes.into()),
+            ],
+            positions: publication.positions.clone(),
+        }
+    }
 }
 
 impl Tables {
@@ -102,15 +128,21 @@ impl Tables {
                 }
                 checked = Some(newest);
             }
-            let change = change(table.as_ref(), publication, &staged).map_err(doing)?;
-            let schema = staged.schema.clone();
-            match self.commit(name, table, publication, &staged, change).await {
+            if publication.cancel.is_cancelled() {
+                return Err(TaskError::Cancelled);
+            }
+            let change =
+                self.change(name, table.as_ref(), publication, &staged).await.map_err(doing)?;
+            let small_files = change.small_files;
+            let commit = change.commit(publication, &staged);
+            match self.commit(name, table.as_ref(), commit).await {
                 Ok(version) => {
+                    self.keep_up(name, &publication.run, version, small_files).await;
                     return Ok(Published {
                         version: Some(version),
                         rows: staged.rows,
                         bytes: staged.bytes,
-                        schema: columns(&schema),
+                        schema: columns(&staged.schema),
                     });
                 }
                 Err(error) if came_second(&error) => {
@@ -132,46 +164,46 @@ impl Tables {
         )))
     }
 
-    async fn commit(
+    /// One commit, against exactly this version of the table (`None`: as its first).
+    pub(crate) async fn commit(
         &self,
         name: &str,
-        table: Option<DeltaTable>,
-        publication: &Publication,
-        staged: &Rows,
-        change: Change,
+        table: Option<&DeltaTable>,
+        commit: Commit,
     ) -> Result<i64, DeltaTableError> {
-        let positions = publication.positions.iter();
+        let positions = commit.positions.iter();
         let properties = CommitProperties::default()
-            .with_metadata([
-                (log::RUN.to_owned(), json!(publication.run)),
-                (log::TASK.to_owned(), json!(publication.task)),
-                (log::PUBLICATION.to_owned(), json!(publication.id)),
-                (log::ROWS.to_owned(), json!(staged.rows)),
-                (log::BYTES.to_owned(), json!(staged.bytes)),
-                (log::TABLE_ROWS.to_owned(), json!(change.table_rows)),
-                (log::TABLE_BYTES.to_owned(), json!(change.table_bytes)),
-            ])
+            .with_metadata(
+                commit.metadata.into_iter().map(|(name, value)| (name.to_owned(), value)),
+            )
             .with_application_transactions(
                 positions.map(|(app, position)| Transaction::new(app, *position)).collect(),
             )
             // Its own retries would commit against a version that nobody looked at.
             .with_max_retries(0);
         let log_store = self.log_store(name)?;
-        let state = table.as_ref().map(|table| table.snapshot()).transpose()?;
-        let commit = CommitBuilder::from(properties)
-            .with_actions(change.actions)
-            .build(state.map(|state| state as _), log_store, change.operation)
+        let state = table.map(|table| table.snapshot()).transpose()?;
+        let prepared = CommitBuilder::from(properties)
+            .with_actions(commit.actions)
+            .build(state.map(|state| state as _), log_store, commit.operation)
             .into_prepared_commit_future()
             .await?;
         failpoint::hit("table.before_commit");
-        let version = commit.await?.version;
+        let version = prepared.await?.version;
         failpoint::hit("table.after_commit");
-        self.keep_up(name, version).await;
         Ok(version as i64)
     }
 }
 
-fn came_second(error: &DeltaTableError) -> bool {
+/// What one commit says.
+pub(crate) struct Commit {
+    pub(crate) actions: Vec<Action>,
+    pub(crate) operation: DeltaOperation,
+    pub(crate) metadata: Vec<(&'static str, Value)>,
+    pub(crate) positions: Vec<(String, i64)>,
+}
+
+pub(crate) fn came_second(error: &DeltaTableError) -> bool {
     match error {
         DeltaTableError::Transaction { source } => matches!(
             source,
@@ -185,11 +217,14 @@ fn came_second(error: &DeltaTableError) -> bool {
 }
 
 /// All that a publication staged.
-struct Rows {
-    adds: Vec<Add>,
-    rows: u64,
-    bytes: u64,
-    schema: SchemaRef,
+pub(crate) struct Rows {
+    pub(crate) adds: Vec<Add>,
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    pub(crate) schema: SchemaRef,
+    /// Set if all rows are in this key's order, with each key once.
+    pub(crate) unique_by: Option<Vec<String>>,
+    pub(crate) task: Option<Arc<TaskContext>>,
 }
 
 impl Rows {
@@ -197,7 +232,15 @@ impl Rows {
         let Some(first) = staged.first() else {
             return Err(TaskError::permanent("nothing was staged, not even a schema"));
         };
-        let mut rows = Rows { adds: Vec::new(), rows: 0, bytes: 0, schema: first.schema.clone() };
+        let mut rows = Rows {
+            adds: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            schema: first.schema.clone(),
+            // Several pieces may share a key.
+            unique_by: first.unique_by.clone().filter(|_| staged.len() == 1),
+            task: first.task.clone(),
+        };
         for part in staged {
             if part.schema != rows.schema {
                 return Err(TaskError::permanent(format!(
@@ -218,75 +261,93 @@ fn told(schema: &Schema) -> String {
     quoted(columns(schema).into_iter().map(|(name, data_type)| format!("{name} {data_type}")))
 }
 
-/// What the commit does to this version of the table (`None`: there is none yet).
-fn change(
-    table: Option<&DeltaTable>,
-    publication: &Publication,
-    staged: &Rows,
-) -> Result<Change, TaskError> {
-    let failed = |error: DeltaTableError| failed("can't read its log", &error);
-    let state = table.map(|table| table.snapshot()).transpose().map_err(failed)?;
-    let metadata = state.map(|state| state.metadata());
-    if let Some(state) = state {
-        gate_protocol(state.protocol())?;
-    }
-    let mut actions = Vec::new();
-    let schema = match metadata {
-        None => {
-            actions.extend(creation(&staged.schema, &publication.partition_by)?);
-            staged.schema.clone()
-        }
-        Some(metadata) => {
-            let evolved = evolve(metadata, publication, &staged.schema)?;
-            actions.extend(evolved.metadata.map(Action::Metadata));
-            evolved.schema
-        }
-    };
-    // Refuses columns that can't partition.
-    PartitionColumns::new(&schema, &publication.partition_by)?;
-    let (mode, predicate, replaced) = match publication.write {
-        Write::Overwrite => (SaveMode::Overwrite, "true".to_owned(), Replaced::All),
-        Write::Append => (SaveMode::Append, "false".to_owned(), Replaced::None),
-        Write::ReplaceWhere => {
-            let text = publication.replace_where.as_deref().ok_or_else(|| {
-                TaskError::permanent("`write: replace_where` needs a condition `replace_where`")
-            })?;
-            let condition = Condition::parse(text, &schema, &publication.partition_by)?;
-            refuse_strays(&condition, &staged.adds)?;
-            (SaveMode::Overwrite, text.to_owned(), Replaced::Where(condition))
-        }
-        Write::Merge => {
-            return Err(TaskError::permanent("`write: merge` is not for tables yet"));
-        }
-    };
-    let (mut table_rows, mut table_bytes) = (staged.rows, staged.bytes);
-    if let Some(state) = state {
-        let files: Vec<_> = state.log_data().iter().collect();
-        let gone = match replaced {
-            Replaced::All => vec![true; files.len()],
-            Replaced::None => vec![false; files.len()],
-            Replaced::Where(condition) => condition
-                .holds(&files.iter().map(|file| file.partition_values_map()).collect::<Vec<_>>())?,
+impl Tables {
+    /// What the commit does to this version of the table (`None`: there is none yet).
+    async fn change(
+        &self,
+        name: &str,
+        table: Option<&DeltaTable>,
+        publication: &Publication,
+        staged: &Rows,
+    ) -> Result<Change, TaskError> {
+        let failed = |error: DeltaTableError| failed("can't read its log", &error);
+        let state = table.map(|table| table.snapshot()).transpose().map_err(failed)?;
+        let mut actions = Vec::new();
+        let schema = match state {
+            None => {
+                actions.extend(creation(&staged.schema, publication)?);
+                staged.schema.clone()
+            }
+            Some(state) => {
+                gate_protocol(state.protocol())?;
+                let evolved = evolve(state.metadata(), publication, &staged.schema)?;
+                actions.extend(evolved.metadata.map(Action::Metadata));
+                evolved.schema
+            }
         };
-        for (file, gone) in files.iter().zip(gone) {
-            if gone {
-                actions.push(Action::Remove(file.remove_action(true)));
-            } else {
-                table_rows += file.num_records().unwrap_or(0) as u64;
-                table_bytes += file.size().max(0) as u64;
+        // Refuses columns that can't partition.
+        PartitionColumns::new(&schema, &publication.partition_by)?;
+        let (mut adds, mut table_rows, mut table_bytes) =
+            (staged.adds.clone(), staged.rows, staged.bytes);
+        let (mode, predicate, replaced) = match publication.write {
+            Write::Overwrite => (SaveMode::Overwrite, "true".to_owned(), Replaced::All),
+            Write::Append => (SaveMode::Append, "false".to_owned(), Replaced::None),
+            Write::ReplaceWhere => {
+                let text = publication.replace_where.as_deref().ok_or_else(|| {
+                    TaskError::permanent("`write: replace_where` needs a condition `replace_where`")
+                })?;
+                let condition = Condition::parse(text, &schema, &publication.partition_by)?;
+                refuse_strays(&condition, &staged.adds)?;
+                (SaveMode::Overwrite, text.to_owned(), Replaced::Where(condition))
+            }
+            Write::Merge => {
+                let merged = self.merge(name, table, publication, staged, &schema).await?;
+                let Merged { adds: merged, rows, bytes, replaced } = merged;
+                (adds, table_rows, table_bytes) = (merged, rows, bytes);
+                (SaveMode::Overwrite, "true".to_owned(), Replaced::Files(replaced))
+            }
+        };
+        let mut small_files =
+            adds.iter().filter(|add| add.size.max(0) as u64 <= SMALL_FILE).count();
+        if let Some(state) = state {
+            let files: Vec<_> = state.log_data().iter().collect();
+            for (file, gone) in files.iter().zip(replaced.of(&files)?) {
+                if gone {
+                    actions.push(Action::Remove(file.remove_action(true)));
+                } else {
+                    table_rows += file.num_records().unwrap_or(0) as u64;
+                    table_bytes += file.size().max(0) as u64;
+                    small_files += usize::from(file.size().max(0) as u64 <= SMALL_FILE);
+                }
             }
         }
+        actions.extend(adds.into_iter().map(Action::Add));
+        let partition_by = Some(publication.partition_by.clone()).filter(|names| !names.is_empty());
+        let operation = DeltaOperation::Write { mode, partition_by, predicate: Some(predicate) };
+        Ok(Change { actions, operation, table_rows, table_bytes, small_files })
     }
-    actions.extend(staged.adds.iter().cloned().map(Action::Add));
-    let partition_by = Some(publication.partition_by.clone()).filter(|names| !names.is_empty());
-    let operation = DeltaOperation::Write { mode, partition_by, predicate: Some(predicate) };
-    Ok(Change { actions, operation, table_rows, table_bytes })
 }
 
 enum Replaced {
     All,
     None,
     Where(Condition),
+    Files(HashSet<String>),
+}
+
+impl Replaced {
+    /// By file, whether it goes.
+    fn of(&self, files: &[LogicalFileView]) -> Result<Vec<bool>, TaskError> {
+        Ok(match self {
+            Replaced::All => vec![true; files.len()],
+            Replaced::None => vec![false; files.len()],
+            Replaced::Where(condition) => condition
+                .holds(&files.iter().map(|file| file.partition_values_map()).collect::<Vec<_>>())?,
+            Replaced::Files(paths) => {
+                files.iter().map(|file| paths.contains(file.object_store_path().as_ref())).collect()
+            }
+        })
+    }
 }
 
 fn refuse_strays(condition: &Condition, adds: &[Add]) -> Result<(), TaskError> {
@@ -302,140 +363,4 @@ fn refuse_strays(condition: &Condition, adds: &[Add]) -> Result<(), TaskError> {
         quoted(values),
         condition.text()
     )))
-}
-
-/// Tables with features that we don't write are left alone.
-fn gate_protocol(protocol: &Protocol) -> Result<(), TaskError> {
-    if protocol.min_writer_version() > 2 || protocol.min_reader_version() > 1 {
-        return Err(TaskError::permanent(format!(
-            "another program has raised its Delta protocol to reader {} and writer {}; tidemill \
-             writes 1 and 2",
-            protocol.min_reader_version(),
-            protocol.min_writer_version()
-        )));
-    }
-    Ok(())
-}
-
-fn creation(schema: &Schema, partition_by: &[String]) -> Result<[Action; 2], TaskError> {
-    let protocol: Protocol =
-        serde_json::from_value(json!({"minReaderVersion": 1, "minWriterVersion": 2}))
-            .map_err(|error| failed("can't make a table's protocol", &error))?;
-    let schema = kernel_schema(schema)?;
-    let configuration = [("delta.checkpointInterval", log::CHECKPOINT_INTERVAL.to_string())];
-    let metadata = new_metadata(&schema, partition_by, configuration)
-        .map_err(|error| failed("can't make a table's metadata", &error))?;
-    Ok([Action::Protocol(protocol), Action::Metadata(metadata)])
-}
-
-pub(crate) fn kernel_schema(schema: &Schema) -> Result<StructType, TaskError> {
-    schema.try_into_kernel().map_err(|error| failed("can't declare its columns", &error))
-}
-
-/// The columns that a table declares.
-pub(crate) fn declared(metadata: &Metadata) -> Result<SchemaRef, TaskError> {
-    let doing = "can't read the columns it declares";
-    declared_columns(&metadata.parse_schema().map_err(|error| failed(doing, &error))?)
-}
-
-pub(crate) fn declared_columns(schema: &StructType) -> Result<SchemaRef, TaskError> {
-    let doing = "can't read the columns it declares";
-    let schema: Schema = schema.try_into_arrow().map_err(|error| failed(doing, &error))?;
-    Ok(Arc::new(schema))
-}
-
-struct Evolved {
-    schema: SchemaRef,
-    /// Set if the table's declaration changes.
-    metadata: Option<Metadata>,
-}
-
-/// What the table declares after the commit. Overwriting may change everything; other writes may
-/// add columns, which are null in the older rows.
-fn evolve(
-    metadata: &Metadata,
-    publication: &Publication,
-    new: &SchemaRef,
-) -> Result<Evolved, TaskError> {
-    let old = declared(metadata)?;
-    let old_partitions = metadata.partition_columns();
-    let same_partitions = *old_partitions == publication.partition_by;
-    let schema = if publication.write == Write::Overwrite {
-        new.clone()
-    } else {
-        if !same_partitions {
-            return Err(TaskError::permanent(format!(
-                "it is partitioned by {}, and the new rows by {}; only `write: overwrite` can \
-                 change that",
-                quoted(old_partitions),
-                quoted(&publication.partition_by)
-            )));
-        }
-        fit(&old, new)?
-    };
-    if same_partitions && same_columns(&old, &schema) {
-        return Ok(Evolved { schema, metadata: None });
-    }
-    let changed = metadata
-        .clone()
-        .with_schema(&kernel_schema(&schema)?)
-        .map_err(|error| failed("can't change its columns", &error))?;
-    // There is no way to set these but through the action's JSON.
-    let changed = serde_json::to_value(changed).and_then(|mut value| {
-        value["partitionColumns"] = Value::from(publication.partition_by.clone());
-        serde_json::from_value(value)
-    });
-    let changed = changed.map_err(|error| failed("can't change its partitions", &error))?;
-    Ok(Evolved { schema, metadata: Some(changed) })
-}
-
-fn same_columns(a: &Schema, b: &Schema) -> bool {
-    a.fields().len() == b.fields().len()
-        && a.fields().iter().zip(b.fields()).all(|(a, b)| {
-            a.name() == b.name()
-                && a.data_type() == b.data_type()
-                && a.is_nullable() == b.is_nullable()
-        })
-}
-
-/// The table's columns with those that only the new rows have, or why they don't fit.
-fn fit(old: &Schema, new: &Schema) -> Result<SchemaRef, TaskError> {
-    let mut problems = Vec::new();
-    for field in old.fields() {
-        let name = field.name();
-        match new.field_with_name(name) {
-            Ok(found) if found.data_type() == field.data_type() => {}
-            Ok(found) => problems.push(format!(
-                "column `{name}` is {} in the new rows and {} in the table; cast it",
-                type_name(found.data_type()),
-                type_name(field.data_type())
-            )),
-            Err(_) => problems.push(format!(
-                "the new rows lack the column `{name}`; add it, if need be as `cast(null as {}) \
-                 as {name}`",
-                type_name(field.data_type())
-            )),
-        }
-    }
-    let mut fields: Vec<_> = old.fields().iter().cloned().collect();
-    for field in new.fields() {
-        if old.field_with_name(field.name()).is_ok() {
-            continue;
-        }
-        let twin = old.fields().iter().find(|old| old.name().eq_ignore_ascii_case(field.name()));
-        if let Some(twin) = twin {
-            problems.push(format!(
-                "column `{}` is `{}` in the table; write it the same",
-                field.name(),
-                twin.name()
-            ));
-        }
-        fields.push(field.clone());
-    }
-    if problems.is_empty() {
-        Ok(Arc::new(Schema::new(fields)))
-    } else {
-        problems.push("or replace the table with `write: overwrite`".into());
-        Err(TaskError::permanent(problems.join("; ")))
-    }
 }

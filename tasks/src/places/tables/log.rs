@@ -1,12 +1,11 @@
 //! A table's log: versions, who made them, and keeping it quick to open.
 
 use super::Tables;
-use super::commit::declared;
+use super::definition::declared;
 use super::failure::failed;
 use super::schema::columns;
 use bytes::Bytes;
 use deltalake_core::kernel::{CommitInfo, Snapshot, Version};
-use deltalake_core::protocol::checkpoints;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use object_store::{ObjectStore as _, ObjectStoreExt};
@@ -85,6 +84,18 @@ impl Tables {
         after: Option<i64>,
         newest: i64,
     ) -> Result<Option<Published>, TaskError> {
+        let is_it = |id: &str| id == publication_id;
+        let found = self.search(name, is_it, after, newest).await?;
+        Ok(found.map(|(_, published)| published))
+    }
+
+    async fn search(
+        &self,
+        name: &str,
+        is_it: impl Fn(&str) -> bool,
+        after: Option<i64>,
+        newest: i64,
+    ) -> Result<Option<(String, Published)>, TaskError> {
         for version in (after.map_or(0, |after| after + 1)..=newest).rev() {
             let Some(info) = self.commit_info(name, version).await? else {
                 return Err(TaskError::permanent(format!(
@@ -92,22 +103,34 @@ impl Tables {
                      of version {version} is gone from its log"
                 )));
             };
-            if text(&info, PUBLICATION).as_deref() != Some(publication_id) {
-                continue;
-            }
+            let Some(id) = text(&info, PUBLICATION).filter(|id| is_it(id)) else { continue };
             let log_store =
                 self.log_store(name).map_err(|error| failed("can't open a table", &error))?;
             let snapshot = Snapshot::try_new(log_store.as_ref(), Some(version as Version))
                 .await
                 .map_err(|error| failed(format!("can't read `table:{name}`"), &error))?;
-            return Ok(Some(Published {
+            let published = Published {
                 version: Some(version),
                 rows: number(&info, ROWS).unwrap_or(0),
                 bytes: number(&info, BYTES).unwrap_or(0),
                 schema: columns(declared(snapshot.metadata())?.as_ref()),
-            }));
+            };
+            return Ok(Some((id, published)));
         }
         Ok(None)
+    }
+
+    /// The newest commit behind version `after` whose publication's id begins with `prefix`, and
+    /// that id. Reads those commits and no more, newest first.
+    pub async fn find_last(
+        &self,
+        name: &str,
+        prefix: &str,
+        after: Option<i64>,
+    ) -> Result<Option<(String, Published)>, TaskError> {
+        let Some(newest) = self.latest(name).await? else { return Ok(None) };
+        let is_it = |id: &str| id.starts_with(prefix);
+        self.search(name, is_it, after, newest).await
     }
 
     /// How far the reader `app` had come, as of the newest version: what was last committed in
@@ -120,7 +143,7 @@ impl Tables {
     }
 
     /// Versions whose commit is in the log, in no order.
-    async fn commits(&self, name: &str) -> Result<Vec<i64>, TaskError> {
+    pub(crate) async fn commits(&self, name: &str) -> Result<Vec<i64>, TaskError> {
         let directory = self.table_path(name).join("_delta_log");
         let listed = self.store().list_with_delimiter(Some(&directory)).await;
         let listed = match listed {
@@ -128,38 +151,32 @@ impl Tables {
             Err(object_store::Error::NotFound { .. }) => return Ok(Vec::new()),
             Err(error) => return Err(failed(format!("can't look at `table:{name}`"), &error)),
         };
-        Ok(listed.objects.iter().filter_map(|object| commit_version(object)).collect())
+        Ok(listed.objects.iter().filter_map(commit_version).collect())
     }
 
     async fn commit_info(&self, name: &str, version: i64) -> Result<Option<CommitInfo>, TaskError> {
-        let path = self.table_path(name).join("_delta_log").join(format!("{version:020}.json"));
+        let Some(bytes) = self.commit_bytes(name, version).await? else { return Ok(None) };
         let doing = || format!("can't read version {version} of `table:{name}`");
+        parse_info(&bytes).map(Some).map_err(|error| failed(doing(), &error))
+    }
+
+    /// `None`: it has been cleaned up, or is not there yet.
+    pub(crate) async fn commit_bytes(
+        &self,
+        name: &str,
+        version: i64,
+    ) -> Result<Option<Bytes>, TaskError> {
+        let path = self.table_path(name).join("_delta_log").join(format!("{version:020}.json"));
         let bytes = match self.store().get(&path).await {
             Ok(found) => found.bytes().await,
             Err(error) => Err(error),
         };
         match bytes {
-            Ok(bytes) => parse_info(&bytes).map_err(|error| failed(doing(), &error)),
+            Ok(bytes) => Ok(Some(bytes)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(failed(doing(), &error)),
-        }
-    }
-
-    /// After a commit, now and then: a checkpoint, so that the log stays quick to open, and no
-    /// commits older than the table's retention behind it. The commit counts whatever happens here.
-    pub(crate) async fn keep_up(&self, name: &str, version: Version) {
-        if (version + 1) % CHECKPOINT_INTERVAL != 0 {
-            return;
-        }
-        let checkpoint = async {
-            let Some(table) = self.open(name, Some(version as i64)).await? else { return Ok(()) };
-            let doing = |error| failed("can't write a checkpoint", &error);
-            checkpoints::create_checkpoint(&table, None).await.map_err(doing)?;
-            checkpoints::cleanup_metadata(&table, None).await.map_err(doing)?;
-            Ok::<(), TaskError>(())
-        };
-        if let Err(error) = checkpoint.await {
-            tracing::warn!("`table:{name}` stays slow to open: {error}");
+            Err(error) => {
+                Err(failed(format!("can't read version {version} of `table:{name}`"), &error))
+            }
         }
     }
 }
@@ -171,16 +188,16 @@ fn commit_version(object: &object_store::ObjectMeta) -> Option<i64> {
 }
 
 /// The commit's own account of itself: by convention its first line.
-fn parse_info(commit: &Bytes) -> Result<Option<CommitInfo>, serde_json::Error> {
+fn parse_info(commit: &Bytes) -> Result<CommitInfo, serde_json::Error> {
     for line in commit.split(|byte| *byte == b'\n') {
         let trimmed = line.trim_ascii();
         if trimmed.starts_with(b"{\"commitInfo\"") {
             let mut value: Value = serde_json::from_slice(trimmed)?;
-            return serde_json::from_value(value["commitInfo"].take()).map(Some);
+            return serde_json::from_value(value["commitInfo"].take());
         }
     }
     // Another program's commit may have none; it is a version all the same.
-    Ok(Some(CommitInfo::default()))
+    Ok(CommitInfo::default())
 }
 
 fn table_version(version: i64, info: &CommitInfo) -> TableVersion {

@@ -4,7 +4,7 @@
 //! written last and lists them.
 
 use super::Tables;
-use super::commit::{declared_columns, kernel_schema};
+use super::definition::{declared_columns, kernel_schema};
 use super::failure::failed;
 use super::stage::{JoinAll, Staged, publication_directory, safe_name};
 use deltalake_core::kernel::{Add, StructType};
@@ -22,6 +22,7 @@ struct Marker {
     rows: u64,
     bytes: u64,
     schema: StructType,
+    unique_by: Option<Vec<String>>,
     adds: Vec<Add>,
 }
 
@@ -53,6 +54,7 @@ impl Tables {
                 bytes: marker.bytes,
                 schema: declared_columns(&marker.schema)?,
                 prefix: Some(marker.prefix),
+                unique_by: marker.unique_by,
                 task: None,
             });
         }
@@ -77,6 +79,7 @@ impl Tables {
             rows: staged.rows,
             bytes: staged.bytes,
             schema: kernel_schema(&staged.schema)?,
+            unique_by: staged.unique_by.clone(),
             adds: staged.adds.clone(),
         };
         let json = serde_json::to_vec(&marker).map_err(|error| doing(&error))?;

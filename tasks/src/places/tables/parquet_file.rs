@@ -1,9 +1,9 @@
 //! One Parquet file of a table, while it is written.
 
 use super::failure::failed;
-use super::stats::delta_stats;
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, Schema, SchemaRef};
+use super::stats::{FloatBounds, delta_stats};
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use deltalake_core::kernel::Add;
 use object_store::ObjectStore;
@@ -73,8 +73,8 @@ pub(crate) struct ParquetFile {
     sample: Vec<RecordBatch>,
     writer: Option<AsyncArrowWriter<BufWriter>>,
     rows: usize,
-    /// By column: whether it holds a NaN.
-    unordered: Vec<bool>,
+    /// By column, for those of floats.
+    floats: Vec<Option<FloatBounds>>,
 }
 
 impl ParquetFile {
@@ -85,15 +85,26 @@ impl ParquetFile {
         schema: SchemaRef,
         layout: Layout,
     ) -> Self {
-        let unordered = vec![false; schema.fields().len()];
-        let (sample, writer) = (Vec::new(), None);
-        ParquetFile { target, layout, schema, store, sample, writer, rows: 0, unordered }
+        let is_float = |field: &FieldRef| field.data_type().is_floating();
+        let floats = schema.fields().iter().map(|f| is_float(f).then(FloatBounds::default));
+        ParquetFile {
+            floats: floats.collect(),
+            target,
+            layout,
+            schema,
+            store,
+            sample: Vec::new(),
+            writer: None,
+            rows: 0,
+        }
     }
 
     pub(crate) async fn write(&mut self, batch: RecordBatch) -> Result<(), TaskError> {
         self.rows += batch.num_rows();
-        for (unordered, column) in self.unordered.iter_mut().zip(batch.columns()) {
-            *unordered = *unordered || has_nan(column);
+        for (floats, column) in self.floats.iter_mut().zip(batch.columns()) {
+            if let Some(floats) = floats {
+                floats.take(column);
+            }
         }
         match &mut self.writer {
             Some(writer) => {
@@ -137,19 +148,16 @@ impl ParquetFile {
         };
         let metadata =
             writer.finish().await.map_err(|error| failed("can't complete a file", &error))?;
-        let fields = self.schema.fields().iter();
-        let unordered: Vec<String> = fields
-            .zip(&self.unordered)
-            .filter(|(_, unordered)| **unordered)
-            .map(|(field, _)| field.name().clone())
-            .collect();
+        let names = self.schema.fields().iter().map(|field| field.name().clone());
+        let floats: HashMap<String, FloatBounds> =
+            names.zip(self.floats).filter_map(|(name, floats)| Some((name, floats?))).collect();
         Ok(Add {
             path: self.target.relative,
             partition_values: self.target.partition,
             size: writer.bytes_written() as i64,
             modification_time: jiff::Timestamp::now().as_millisecond(),
             data_change: true,
-            stats: Some(delta_stats(&metadata, table, &unordered)),
+            stats: Some(delta_stats(&metadata, table, &floats)),
             tags: None,
             deletion_vector: None,
             base_row_id: None,
@@ -182,19 +190,6 @@ impl ParquetFile {
     }
 }
 
-fn has_nan(column: &ArrayRef) -> bool {
-    // A null's slot may hold anything; a NaN there costs no more than the column's bounds.
-    match column.data_type() {
-        DataType::Float32 => {
-            column.as_primitive::<Float32Type>().values().iter().any(|v| v.is_nan())
-        }
-        DataType::Float64 => {
-            column.as_primitive::<Float64Type>().values().iter().any(|v| v.is_nan())
-        }
-        _ => false,
-    }
-}
-
 /// Compression and encodings. A column whose values mostly differ gets no dictionary: building one
 /// costs time until the writer gives it up, and numbers are then smaller as differences.
 fn properties(
@@ -213,6 +208,11 @@ fn properties(
         builder = builder.set_data_page_row_count_limit(5_000);
     }
     for (index, field) in schema.fields().iter().enumerate() {
+        if field.data_type().is_floating() {
+            // Bounds that ignore NaN, which is greater than all: readers would skip its rows.
+            let column = ColumnPath::from(field.name().as_str());
+            builder = builder.set_column_statistics_enabled(column, EnabledStatistics::None);
+        }
         if mostly_distinct(sample, index)
             .map_err(|error| failed(format!("can't sample column `{}`", field.name()), &error))?
         {

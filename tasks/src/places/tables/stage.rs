@@ -1,12 +1,14 @@
 //! Staging: the rows of a publication as durable files that no version refers to yet.
 
-use super::Tables;
 use super::failure::failed;
+use super::newest::Newest;
 use super::parquet_file::{Layout, ParquetFile, Target};
 use super::partition::{PartitionColumns, PartitionKey};
 use super::schema::Storage;
+use super::{Publication, Tables};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
+use arrow::error::ArrowError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::col;
 use datafusion::physical_expr::{LexOrdering, Partitioning, PhysicalSortExpr};
@@ -21,6 +23,7 @@ use futures::StreamExt;
 use futures::future::try_join_all;
 use object_store::path::Path as StorePath;
 use orchestrator::attempt::{Progress, TaskError};
+use orchestrator::kind::Write;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -43,8 +46,31 @@ pub struct StageOptions {
     pub sort_by: Vec<String>,
     /// For rows that are staged in pieces and may be found again by [`Tables::staged`].
     pub file_prefix: Option<String>,
+    /// For `write: merge`: rows are sorted by these, and of rows with one key only the newest is
+    /// kept. (By [`Tables::stage`]; rows that are handed to a writer are sorted and chosen among
+    /// when they are published.)
+    pub key: Vec<String>,
+    /// As in [`Publication::newest_by`](super::Publication::newest_by).
+    pub newest_by: Option<String>,
     /// Told of rows and bytes as they are written.
     pub progress: Option<Arc<Progress>>,
+}
+
+impl StageOptions {
+    /// What a publication asks of its files.
+    pub fn of(publication: &Publication) -> StageOptions {
+        let merges = publication.write == Write::Merge;
+        StageOptions {
+            partition_by: publication.partition_by.clone(),
+            key: if merges { publication.key.clone() } else { Vec::new() },
+            newest_by: publication.newest_by.clone().filter(|_| merges),
+            ..StageOptions::default()
+        }
+    }
+
+    fn sorts(&self) -> &[String] {
+        if self.key.is_empty() { &self.sort_by } else { &self.key }
+    }
 }
 
 /// Durable files of a publication that is not committed yet.
@@ -58,6 +84,8 @@ pub struct Staged {
     pub schema: SchemaRef,
     /// The `file_prefix` that they were staged under.
     pub prefix: Option<String>,
+    /// Set if all rows are in this key's order, with each key once.
+    pub(crate) unique_by: Option<Vec<String>>,
     /// Where they ran, for operators that a commit may need.
     pub(crate) task: Option<Arc<TaskContext>>,
 }
@@ -78,7 +106,7 @@ impl Tables {
     ) -> Result<Staged, TaskError> {
         let doing = || format!("can't write `table:{name}`");
         let schema = plan.schema();
-        let plan = arrange(plan, &options.sort_by).map_err(|error| failed(doing(), &error))?;
+        let plan = arrange(plan, options.sorts()).map_err(|error| failed(doing(), &error))?;
         let streams = execute_stream_partitioned(plan, task.clone())
             .map_err(|error| failed(doing(), &error))?;
         let stop = CancellationToken::new();
@@ -89,9 +117,10 @@ impl Tables {
                 file_prefix: options.file_prefix.as_ref().map(|prefix| format!("{prefix}.{index}")),
                 ..options.clone()
             };
+            let newest = newest(&schema, &options).map_err(|error| failed(doing(), &error))?;
             // The marker of a piece is written once for all streams, below.
             let writer = self.writer(name, publication, &schema, &options)?;
-            writers.push(on_a_thread(drain(stream, writer, stop.clone())));
+            writers.push(on_a_thread(drain(stream, newest, writer, stop.clone())));
         }
         let parts = try_join_all(writers).await.map_err(|error| error.context(doing()))?;
         drop(guard);
@@ -101,6 +130,7 @@ impl Tables {
             bytes: 0,
             schema: Storage::of(&schema).map_err(|error| error.context(doing()))?.table,
             prefix: options.file_prefix.clone(),
+            unique_by: Some(options.key.clone()).filter(|key| !key.is_empty()),
             task: Some(task),
         };
         for part in parts {
@@ -136,7 +166,7 @@ impl Tables {
         let storage = Storage::of(schema).map_err(doing)?;
         let partitions =
             PartitionColumns::new(&storage.table, &options.partition_by).map_err(doing)?;
-        let mut layout = if options.sort_by.is_empty() { Layout::SCAN } else { Layout::LOOKUP };
+        let mut layout = if options.sorts().is_empty() { Layout::SCAN } else { Layout::LOOKUP };
         if !options.partition_by.is_empty() {
             layout.part_bytes = 512 << 10;
         }
@@ -201,15 +231,15 @@ pub(crate) fn publication_directory(publication: &str) -> String {
 /// A text as one plain segment of a path. Only for people's eyes: it can't be turned back.
 pub(crate) fn safe_name(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let mut name: String = text.chars().take(100).map(|c| if plain(c) { c } else { '~' }).collect();
+    let mut name: String = text.chars().take(100).map(|c| if plain(c) { c } else { '_' }).collect();
     if name.is_empty() || name.starts_with('.') {
-        name.insert(0, '~');
+        name.insert(0, '_');
     }
     name
 }
 
 /// Drives `work` on a blocking thread; log lines keep their place in the attempt's log.
-async fn on_a_thread<T: Send + 'static>(
+pub(crate) async fn on_a_thread<T: Send + 'static>(
     work: impl Future<Output = Result<T, TaskError>> + Send + 'static,
 ) -> Result<T, TaskError> {
     let span = tracing::Span::current();
@@ -218,8 +248,22 @@ async fn on_a_thread<T: Send + 'static>(
     joined.map_err(|error| TaskError::permanent(format!("a writer broke off: {error}")))?
 }
 
-async fn drain(
+/// Chooses among rows of one key, if the options ask for it.
+fn newest(schema: &Schema, options: &StageOptions) -> Result<Option<Newest>, ArrowError> {
+    if options.key.is_empty() {
+        return Ok(None);
+    }
+    let place = |name: &String| schema.index_of(name);
+    let key = options.key.iter().map(place).collect::<Result<_, _>>()?;
+    let order = options.newest_by.iter().map(place).collect::<Result<_, _>>()?;
+    Newest::new(schema, key, order).map(Some)
+}
+
+/// Writes a stream's rows; with `newest`, those that it lets through. Columns beyond the writer's
+/// were only there to choose by.
+pub(crate) async fn drain(
     mut stream: SendableRecordBatchStream,
+    mut newest: Option<Newest>,
     mut writer: StageWriter,
     stop: CancellationToken,
 ) -> Result<Staged, TaskError> {
@@ -231,7 +275,18 @@ async fn drain(
         };
         let Some(batch) = next else { break };
         let batch = batch.map_err(|error| failed("the rows could not be made", &error))?;
-        writer.write(&batch).await?;
+        match &mut newest {
+            None => writer.write(&batch).await?,
+            Some(newest) => {
+                let chosen = newest.push(&batch);
+                if let Some(batch) = chosen.map_err(|error| failed("can't merge", &error))? {
+                    writer.write(&writer.own_columns(&batch)?).await?;
+                }
+            }
+        }
+    }
+    if let Some(batch) = newest.as_mut().and_then(Newest::finish) {
+        writer.write(&writer.own_columns(&batch)?).await?;
     }
     writer.finish().await
 }
@@ -313,12 +368,18 @@ impl StageWriter {
             rows: self.rows,
             schema: self.storage.table,
             prefix: self.options.file_prefix,
+            unique_by: None,
             task: None,
         };
         if self.marks {
             self.tables.mark(&self.name, &self.publication, &staged).await?;
         }
         Ok(staged)
+    }
+
+    fn own_columns(&self, batch: &RecordBatch) -> Result<RecordBatch, TaskError> {
+        let own: Vec<usize> = (0..self.storage.table.fields().len()).collect();
+        batch.project(&own).map_err(|error| failed("can't write rows", &error))
     }
 
     fn told(&self, error: TaskError) -> TaskError {
@@ -362,7 +423,7 @@ impl StageWriter {
         let mut sizes: Vec<(usize, PartitionKey)> =
             self.open.iter().map(|(key, file)| (file.memory(), key.clone())).collect();
         let mut total: usize = sizes.iter().map(|(size, _)| size).sum();
-        sizes.sort_by(|a, b| b.0.cmp(&a.0));
+        sizes.sort_by_key(|(size, _)| std::cmp::Reverse(*size));
         for (size, key) in sizes {
             if total <= MEMORY_LIMIT {
                 break;

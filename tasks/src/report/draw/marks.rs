@@ -113,7 +113,9 @@ impl Picture<'_> {
         for (index, one) in series.iter().enumerate() {
             let above: Vec<Option<f64>> = match series.len() {
                 1 => one.values.clone(),
-                _ => below.iter().zip(&one.values).map(|(b, v)| Some(b + v.unwrap_or(0.0))).collect(),
+                _ => {
+                    below.iter().zip(&one.values).map(|(b, v)| Some(b + v.unwrap_or(0.0))).collect()
+                }
             };
             let tops = points(x, &above, up);
             let mut start = 0;
@@ -206,8 +208,7 @@ impl Picture<'_> {
             }
         };
         let room = self.size().0 * 0.4;
-        let names: Vec<String> =
-            names.iter().map(|name| fitted(name, LABEL.size, room)).collect();
+        let names: Vec<String> = names.iter().map(|name| fitted(name, LABEL.size, room)).collect();
         let values = &series[0].values;
         let label = |value: &Option<f64>| {
             value.map(|value| self.figure.numbers.short(value)).unwrap_or_default()
@@ -254,7 +255,8 @@ impl Picture<'_> {
         let area = self.area(&self.figure.numbers.ticks(&scale.ticks), 16.0);
         let up = self.draw_values(canvas, &scale, area)?;
         let all = || series.iter().flat_map(|points| points.x.iter().copied());
-        let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
+        let (low, high) =
+            (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
         // Room at both ends, so that no dot hangs over.
         let room = (high - low) * 0.02;
         let along = self.along(low - room, high + room, area);
@@ -331,7 +333,8 @@ fn points(x: &[f64], values: &[Option<f64>], up: Up) -> Vec<Option<(f64, f64)>> 
 /// Which values have a gap on both sides, so that no line shows them.
 pub(in super::super) fn points_alone(values: &[Option<f64>]) -> Vec<bool> {
     let is_value = |i: Option<usize>| i.and_then(|i| values.get(i)).is_some_and(Option::is_some);
-    let alone = |i: usize| is_value(Some(i)) && !is_value(i.checked_sub(1)) && !is_value(Some(i + 1));
+    let alone =
+        |i: usize| is_value(Some(i)) && !is_value(i.checked_sub(1)) && !is_value(Some(i + 1));
     (0..values.len()).map(alone).collect()
 }
 
