@@ -8,6 +8,10 @@ use serde::forward_to_deserialize_any;
 impl Node {
     /// The node as a value of `T`, or the path at which it does not fit and why.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, (Vec<String>, String)> {
+        // Keeping track of the path takes longer than all else, and is seldom needed.
+        if let Ok(value) = T::deserialize(self) {
+            return Ok(value);
+        }
         serde_path_to_error::deserialize(self).map_err(|error| {
             use serde_path_to_error::Segment;
             let step = |segment: &Segment| match segment {
