@@ -36,8 +36,8 @@ pub async fn publish_table(
                 () = attempt.cancel.cancelled() => return Err(TaskError::Cancelled),
                 staged = staged => staged?,
             };
-            // From here on a cancel comes too late: half a second saved is not worth the question
-            // whether the commit is there.
+            // From here on a cancel is heeded only before the commit, so that a cancelled attempt
+            // has published nothing.
             tables.publish(&name, &Publication::of(attempt, output, base), staged).await?
         }
     };

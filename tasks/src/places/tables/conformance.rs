@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::util::display::array_value_to_string;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
+use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use orchestrator::attempt::TaskError;
 use orchestrator::event::Published;
@@ -225,6 +226,16 @@ async fn nights(tables: &Tables) {
     );
     publish(tables, &whole, &nulls.unwrap()).await.unwrap();
     assert_eq!(read(tables, 5).await, ["3|n2", "7|a/b c=%é'", "8|"]);
+    // Pieces of a name that can't be a path are found again, and not under another name.
+    for id in ["run/a:b/ü", "run/a:b/u", &"long/".repeat(60)] {
+        let options = StageOptions { file_prefix: Some("0/1".into()), ..Default::default() };
+        let batch = rows(&[(1, "a")]);
+        let mut writer = tables.stage_writer("t", id, &batch.schema(), &options).unwrap();
+        writer.write(&batch).await.unwrap();
+        writer.finish().await.unwrap();
+        assert_eq!(tables.staged("t", id).await.unwrap()[0].prefix.as_deref(), Some("0/1"));
+    }
+    assert!(tables.staged("t", "run/a:b/o").await.unwrap().is_empty());
     odd_night.id = "g".into();
     publish(tables, &odd_night, &rows(&[(9, odd)])).await.unwrap();
     assert_eq!(read(tables, 6).await, ["3|n2", "8|", "9|a/b c=%é'"]);
@@ -254,6 +265,31 @@ async fn exactly_once(tables: &Tables) {
     assert_eq!(tables.position("t", "topic/1").await.unwrap(), Some(7));
     assert_eq!(tables.position("t", "topic/2").await.unwrap(), None);
     assert_eq!(tables.position("other", "topic/0").await.unwrap(), None);
+}
+
+/// What killed processes leave is no version and no row.
+async fn leftovers(tables: &Tables) {
+    publish(tables, &publication("a", Write::Overwrite), &rows(&[(1, "a")])).await.unwrap();
+    let root = tables.table_path("t");
+    for left in [
+        "_delta_log/.00000000000000000001.json.0123.tmp",
+        "_delta_log/_commit_0123.json.tmp",
+        "_delta_log/00000000000000000020.checkpoint.parquet.tmp",
+        "data/run-9/task/a/part-0000-0123.parquet",
+        "data/run-9/task/a/.part-0000-0123.parquet.4567.tmp",
+    ] {
+        let path = left.split('/').fold(root.clone(), |path, part| path.join(part));
+        tables.store().put(&path, "half of somethi".into()).await.unwrap();
+    }
+    assert_eq!(tables.latest("t").await.unwrap(), Some(0));
+    assert_eq!(read(tables, 0).await, ["1|a"]);
+    publish(tables, &publication("b", Write::Append), &rows(&[(2, "b")])).await.unwrap();
+    assert_eq!(read(tables, 1).await, ["1|a", "2|b"]);
+    // Something beside the tables is none.
+    let stray = tables.table_path("no-table").join("notes.txt");
+    tables.store().put(&stray, "of mine".into()).await.unwrap();
+    assert_eq!(tables.names().await.unwrap(), ["t"]);
+    assert_eq!(tables.sweep("t", &[]).await.unwrap().files, 2);
 }
 
 /// Two publications that saw the same version of the table, in each order and at once.
@@ -395,6 +431,7 @@ pub(crate) async fn conformance(make: impl Fn() -> Tables) {
     no_rows(&make()).await;
     nights(&make()).await;
     exactly_once(&make()).await;
+    leftovers(&make()).await;
     races(&make()).await;
     merges(&make()).await;
     merges_into_what_was_no_merge(&make()).await;

@@ -20,8 +20,8 @@ const KEY: &str = "tidemill.key";
 pub(crate) fn gate_protocol(protocol: &Protocol) -> Result<(), TaskError> {
     if protocol.min_writer_version() > 2 || protocol.min_reader_version() > 1 {
         return Err(TaskError::permanent(format!(
-            "another program has raised its Delta protocol to reader {} and writer {}; tidemill \
-             writes 1 and 2",
+            "another program has given it Delta features that tidemill reads but does not write \
+             (protocol {} and {}, not 1 and 2); write to another table, or remove this one first",
             protocol.min_reader_version(),
             protocol.min_writer_version()
         )));

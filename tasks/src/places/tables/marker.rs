@@ -18,6 +18,7 @@ const SUFFIX: &str = ".staged";
 #[serde(deny_unknown_fields)]
 struct Marker {
     version: u32,
+    publication: String,
     prefix: String,
     rows: u64,
     bytes: u64,
@@ -75,6 +76,7 @@ impl Tables {
         };
         let marker = Marker {
             version: 1,
+            publication: publication.to_owned(),
             prefix: prefix.clone(),
             rows: staged.rows,
             bytes: staged.bytes,

@@ -228,14 +228,21 @@ pub(crate) fn publication_directory(publication: &str) -> String {
     directory
 }
 
-/// A text as one plain segment of a path. Only for people's eyes: it can't be turned back.
+/// A text as one plain segment of a path: itself, if it is one; else what is plain in it, with a
+/// hash so that different texts stay different.
 pub(crate) fn safe_name(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let mut name: String = text.chars().take(100).map(|c| if plain(c) { c } else { '_' }).collect();
-    if name.is_empty() || name.starts_with('.') {
-        name.insert(0, '_');
+    let is_plain =
+        (1..=100).contains(&text.len()) && text.chars().all(plain) && !text.starts_with('.');
+    if is_plain {
+        return text.to_owned();
     }
-    name
+    // FNV-1a: the same for ever, as directories are looked up by it.
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let kept: String = text.chars().filter(|c| plain(*c) && *c != '.').take(60).collect();
+    format!("{kept}-{hash:016x}")
 }
 
 /// Drives `work` on a blocking thread; log lines keep their place in the attempt's log.

@@ -195,3 +195,83 @@ async fn encodings_follow_the_values() {
     assert!(encodings(1).contains(&Encoding::RLE_DICTIONARY), "{:?}", encodings(1));
     assert_eq!(query(&tables, "select sum(ids), sum(few) from t").await, ["1399930000|90000"]);
 }
+
+/// Filters on partition columns, and bounds that went through a checkpoint.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_and_checkpoints() {
+    let tables = place();
+    for number in 0..45_i64 {
+        let mut append = publication(&number.to_string(), Write::Append);
+        append.partition_by = vec!["day".into(), "odd".into()];
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("day", Arc::new(Date32Array::from(vec![Some(number as i32 % 3), None]))),
+            ("x", Arc::new(Int64Array::from(vec![i64::MAX - number, i64::MIN + number]))),
+            ("odd", Arc::new(BooleanArray::from(vec![number % 2 == 1; 2]))),
+        ];
+        let batch = RecordBatch::try_from_iter_with_nullable(
+            columns.into_iter().map(|(name, column)| (name, column, true)),
+        );
+        publish(&tables, &append, &batch.unwrap()).await.unwrap();
+    }
+    assert!(tables.latest("t").await.unwrap() > Some(40), "two checkpoints");
+    let check = async |sql: &str, expect: &[&str]| {
+        assert_eq!(query(&tables, sql).await, expect, "{sql}");
+    };
+    check("select count(*) from t", &["90"]).await;
+    let bounds = format!("{}|{}", i64::MIN, i64::MAX);
+    check("select min(x), max(x) from t", &[&bounds]).await;
+    check("select min(day), max(day), count(day) from t", &["1970-01-01|1970-01-03|45"]).await;
+    check("select count(*) from t where day = date '1970-01-02'", &["15"]).await;
+    check("select count(*) from t where day is null and odd", &["22"]).await;
+    check("select count(*) from t where x > 0 and day is null", &["0"]).await;
+    check(
+        "select day, count(*) from t group by day order by day",
+        &["1970-01-01|15", "1970-01-02|15", "1970-01-03|15", "null|45"],
+    )
+    .await;
+    // Columns in the order in which they were declared, whatever partitions them.
+    check(
+        "select * from t where x = 9223372036854775807",
+        &["1970-01-01|9223372036854775807|false"],
+    )
+    .await;
+    check("select odd from t where x = 9223372036854775806 limit 1", &["true"]).await;
+}
+
+/// Tables that other programs write can be read; those with newer features are not written to.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_write() {
+    let root = tempfile::tempdir().unwrap();
+    let places = crate::places::Places::embedded(root.path()).unwrap();
+    let tables = places.tables();
+    let ids = |ids: Vec<i64>| {
+        let columns: Vec<(&str, ArrayRef)> = vec![("id", Arc::new(Int64Array::from(ids)))];
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true)))
+            .unwrap()
+    };
+    publish(tables, &overwrite(), &ids(vec![1, 2])).await.unwrap();
+    let open = async || deltalake_core::open_table(tables.url("t")).await.unwrap();
+    open().await.write(vec![ids(vec![3])]).await.unwrap();
+    assert_eq!(query(tables, "select sum(id), min(id), max(id) from t").await, ["6|1|3"]);
+    let history = tables.history("t").await.unwrap();
+    assert_eq!((history[0].version, history[0].rows, &history[0].run), (1, None, &None));
+    publish(tables, &publication("b", Write::Append), &ids(vec![4])).await.unwrap();
+    assert_eq!(query(tables, "select sum(id) from t").await, ["10"]);
+
+    let naive = TimestampMicrosecondArray::from(vec![1_000_000]);
+    let columns: Vec<(&str, ArrayRef)> = vec![("at", Arc::new(naive))];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    std::fs::create_dir(root.path().join("tables/u")).unwrap();
+    let made = deltalake_core::DeltaTable::try_from_url(tables.url("u")).await.unwrap();
+    made.write(vec![batch.clone()]).await.unwrap();
+    let context = SessionContext::new();
+    let provider = tables.read("u", 0).await.unwrap().provider(&context.state()).await.unwrap();
+    let found = context.read_table(provider).unwrap().collect().await.unwrap();
+    assert_eq!(found.iter().map(RecordBatch::num_rows).sum::<usize>(), 1);
+    let mut writer =
+        tables.stage_writer("u", "c", &batch.schema(), &StageOptions::default()).unwrap();
+    writer.write(&batch).await.unwrap();
+    let staged = writer.finish().await.unwrap();
+    let error = tables.publish("u", &overwrite(), vec![staged]).await.unwrap_err().to_string();
+    assert!(error.contains("Delta features that tidemill reads but does not write"), "{error}");
+}
