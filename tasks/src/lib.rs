@@ -1,5 +1,7 @@
 //! The built-in kinds of tasks, and the places where datasets are kept.
 
+pub mod engine;
+pub mod etl;
 pub mod generate;
 pub mod places;
 mod report;
@@ -13,7 +15,12 @@ use std::sync::Arc;
 
 /// The kinds of tasks. `guard`: the program and arguments that run [`shell::guard`].
 pub fn kinds(guard: Option<Vec<String>>) -> Kinds {
-    Kinds::new(vec![Arc::new(generate::Generate::default()), Arc::new(shell::Shell::new(guard))])
+    let engine = Arc::new(engine::Engine::default());
+    Kinds::new(vec![
+        Arc::new(etl::Etl::new(engine)),
+        Arc::new(generate::Generate::default()),
+        Arc::new(shell::Shell::new(guard)),
+    ])
 }
 
 /// What the places of a profile know of datasets.

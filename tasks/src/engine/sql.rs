@@ -1,0 +1,386 @@
+//! SQL texts: what can be told of them without running them, and where an error lies in them.
+
+use super::errors::{message, task_error};
+use super::nearest;
+use datafusion::common::{DataFusionError, Diagnostic, ParamValues, ScalarValue, SchemaError};
+use datafusion::execution::context::SQLOptions;
+use datafusion::prelude::{DataFrame, SessionContext};
+use datafusion::sql::sqlparser::ast::Statement;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
+use indexmap::IndexMap;
+use orchestrator::attempt::TaskError;
+use serde_json::Value;
+use std::fmt::Write;
+use std::ops::Range;
+
+/// What is wrong with a text, and where: a range of its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) range: Range<usize>,
+    pub(crate) message: String,
+}
+
+/// Whether the text is one query in valid SQL.
+pub(crate) fn check_query(sql: &str) -> Result<(), Fault> {
+    let statements = Parser::parse_sql(&GenericDialect {}, sql).map_err(|error| fault(sql, &error))?;
+    let whole = 0..sql.trim_end().len();
+    match &statements[..] {
+        [Statement::Query(_)] => Ok(()),
+        [] => Err(Fault { range: whole, message: "no SQL here; write one SELECT".into() }),
+        [_] => Err(Fault { range: whole, message: "this is not a SELECT".into() }),
+        _ => Err(Fault {
+            range: whole,
+            message: format!("{} statements here; write one SELECT", statements.len()),
+        }),
+    }
+}
+
+/// Whether the text is one expression in valid SQL.
+pub(crate) fn check_expression(sql: &str) -> Result<(), Fault> {
+    let parse = || {
+        let mut parser = Parser::new(&GenericDialect {}).try_with_sql(sql)?;
+        parser.parse_expr()?;
+        parser.expect_token(&Token::EOF).map(|_| ())
+    };
+    parse().map_err(|error| fault(sql, &error))
+}
+
+/// The parameters that a text uses, without their `$`, each with its first place.
+pub(crate) fn parameters(sql: &str) -> IndexMap<String, Range<usize>> {
+    let mut found = IndexMap::new();
+    for (token, at) in tokens(sql) {
+        if let Token::Placeholder(name) = token
+            && let Some(name) = name.strip_prefix('$')
+        {
+            let start = offset(sql, at);
+            found.entry(name.to_owned()).or_insert(start..start + 1 + name.len());
+        }
+    }
+    found
+}
+
+fn tokens(sql: &str) -> impl Iterator<Item = (Token, Location)> {
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location();
+    tokens.unwrap_or_default().into_iter().map(|token| (token.token, token.span.start))
+}
+
+fn fault(sql: &str, error: &ParserError) -> Fault {
+    let (message, at) = located(error);
+    let start = at.map_or(0, |at| offset(sql, at));
+    Fault { range: start..word_end(sql, start), message }
+}
+
+/// A parser's message, and the place that it ends with.
+fn located(error: &ParserError) -> (String, Option<Location>) {
+    let text = match error {
+        ParserError::ParserError(text) | ParserError::TokenizerError(text) => text.as_str(),
+        ParserError::RecursionLimitExceeded => "the SQL is nested too deeply",
+    };
+    let lower_first = |text: &str| {
+        let mut chars = text.chars();
+        chars.next().map_or_else(String::new, |first| {
+            first.to_lowercase().chain(chars).collect::<String>()
+        })
+    };
+    let place = text.rsplit_once(" at Line: ").and_then(|(message, place)| {
+        let (line, column) = place.split_once(", Column: ")?;
+        Some((message, Location::new(line.parse().ok()?, column.trim().parse().ok()?)))
+    });
+    match place {
+        Some((message, at)) => (lower_first(message), Some(at)),
+        None => (lower_first(text), None),
+    }
+}
+
+/// The byte at a line and column, which count from 1 in characters.
+fn offset(sql: &str, at: Location) -> usize {
+    let line = usize::try_from(at.line).unwrap_or(1).max(1) - 1;
+    let column = usize::try_from(at.column).unwrap_or(1).max(1) - 1;
+    let start: usize = sql.split_inclusive('\n').take(line).map(str::len).sum();
+    let rest = &sql[start..];
+    start + rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at)
+}
+
+/// The end of the word at `start`, or of the one character.
+fn word_end(sql: &str, start: usize) -> usize {
+    let rest = &sql[start..];
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    match rest.find(|c: char| !word(c)) {
+        Some(0) => start + rest.chars().next().map_or(0, char::len_utf8),
+        Some(length) => start + length,
+        None => sql.len(),
+    }
+}
+
+/// Plans one query. Parameters are bound to `$name`, never pasted into the text.
+pub(crate) async fn plan(
+    ctx: &SessionContext,
+    path: &str,
+    sql: &str,
+    parameters: &IndexMap<String, Value>,
+) -> Result<DataFrame, TaskError> {
+    check_query(sql).map_err(|fault| {
+        TaskError::permanent(render(path, sql, Some(fault.range), &fault.message))
+    })?;
+    plan_any(ctx, path, sql, parameters).await
+}
+
+/// Plans a query, or another statement that changes nothing, such as `show tables`.
+pub(crate) async fn plan_any(
+    ctx: &SessionContext,
+    path: &str,
+    sql: &str,
+    parameters: &IndexMap<String, Value>,
+) -> Result<DataFrame, TaskError> {
+    let options = SQLOptions::new()
+        .with_allow_ddl(false)
+        .with_allow_dml(false)
+        .with_allow_statements(false);
+    let planned = match ctx.sql_with_options(sql, options).await {
+        Ok(frame) if parameters.is_empty() => Ok(frame),
+        Ok(frame) => frame.with_param_values(scalars(parameters)),
+        Err(error) => Err(error),
+    };
+    planned.map_err(|error| located_error(path, sql, &error, &tables(ctx)))
+}
+
+/// Parameters as values of SQL. A text takes the type that its place in the query wants.
+pub(crate) fn scalars(parameters: &IndexMap<String, Value>) -> ParamValues {
+    let values = parameters.iter().map(|(name, value)| (name.clone(), scalar(value)));
+    values.collect::<Vec<_>>().into()
+}
+
+pub(crate) fn scalar(value: &Value) -> ScalarValue {
+    match value {
+        Value::Null => ScalarValue::Null,
+        Value::Bool(value) => ScalarValue::Boolean(Some(*value)),
+        Value::Number(number) => match number.as_i64() {
+            Some(value) => ScalarValue::Int64(Some(value)),
+            None => ScalarValue::Float64(number.as_f64()),
+        },
+        Value::String(text) => ScalarValue::Utf8(Some(text.clone())),
+        Value::Array(_) | Value::Object(_) => ScalarValue::Utf8(Some(value.to_string())),
+    }
+}
+
+fn tables(ctx: &SessionContext) -> Vec<String> {
+    let names = |catalog: &str| {
+        let catalog = ctx.catalog(catalog)?;
+        let schema = catalog.schema(&catalog.schema_names().into_iter().next()?)?;
+        Some(schema.table_names())
+    };
+    let names: Vec<_> = ctx.catalog_names().iter().filter_map(|name| names(name)).collect();
+    names.concat()
+}
+
+/// An error of a query, with its line, its column and the line itself where they are known:
+/// `path` names the file, or the option, that holds the text.
+pub fn sql_error(path: &str, sql: &str, error: &DataFusionError) -> TaskError {
+    located_error(path, sql, error, &[])
+}
+
+pub(crate) fn located_error(
+    path: &str,
+    sql: &str,
+    error: &DataFusionError,
+    tables: &[String],
+) -> TaskError {
+    let mut inner = error;
+    let mut diagnostic: Option<&Diagnostic> = None;
+    loop {
+        inner = match inner {
+            DataFusionError::Diagnostic(found, error) => {
+                diagnostic = Some(found);
+                error
+            }
+            DataFusionError::Context(_, error) => error,
+            DataFusionError::Shared(error) => error,
+            DataFusionError::Collection(errors) if !errors.is_empty() => &errors[0],
+            _ => break,
+        };
+    }
+    let span = diagnostic.and_then(|diagnostic| diagnostic.span).map(|span| {
+        let at = |line, column| offset(sql, Location::new(line, column));
+        at(span.start.line, span.start.column)..at(span.end.line, span.end.column)
+    });
+    let (range, text) = match inner {
+        DataFusionError::SQL(error, _) => {
+            let fault = fault(sql, error);
+            (Some(fault.range), fault.message)
+        }
+        DataFusionError::SchemaError(error, _) => schema_error(sql, error),
+        DataFusionError::Plan(text) => match unknown_table(text) {
+            Some(name) => (word(sql, name), no_table(name, tables)),
+            None => (None, message(inner)),
+        },
+        DataFusionError::Execution(_)
+        | DataFusionError::NotImplemented(_)
+        | DataFusionError::Configuration(_) => (None, message(inner)),
+        _ => return task_error(path, error),
+    };
+    TaskError::permanent(render(path, sql, span.or(range), &text))
+}
+
+fn schema_error(sql: &str, error: &SchemaError) -> (Option<Range<usize>>, String) {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let name = field.name.as_str();
+            let range = word(sql, name);
+            (range, no_column(name, valid_fields.iter().map(|field| field.name.as_str())))
+        }
+        SchemaError::AmbiguousReference { field } => (
+            word(sql, &field.name),
+            format!("column `{}` is in more than one input; write `input.{0}`", field.name),
+        ),
+        SchemaError::DuplicateUnqualifiedField { name }
+        | SchemaError::DuplicateQualifiedField { name, .. } => (
+            None,
+            format!("the query has two columns `{name}`; give one another name with `as`"),
+        ),
+    }
+}
+
+/// `no column`, with the nearest name or else all of them.
+pub(crate) fn no_column<'a>(name: &str, columns: impl Iterator<Item = &'a str>) -> String {
+    let columns: Vec<_> = columns.collect();
+    match nearest(name, columns.iter().copied()) {
+        Some(near) => format!("no column `{name}`; did you mean `{near}`?"),
+        None if columns.is_empty() => format!("no column `{name}`"),
+        None => format!("no column `{name}`; there are `{}`", columns.join("`, `")),
+    }
+}
+
+/// The name in DataFusion's message of a missing table, without catalog and schema.
+fn unknown_table(text: &str) -> Option<&str> {
+    let name = text.strip_prefix("table '")?;
+    let (name, rest) = name.split_once('\'')?;
+    rest.trim_start().starts_with("not found").then(|| name.rsplit('.').next().unwrap_or(name))
+}
+
+fn no_table(name: &str, tables: &[String]) -> String {
+    let hint = match nearest(name, tables.iter().map(String::as_str)) {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None if tables.is_empty() => String::new(),
+        None => format!("; there are `{}`", tables.join("`, `")),
+    };
+    format!("no input `{name}`{hint}")
+}
+
+/// Where the text has the name as a word of its own.
+fn word(sql: &str, name: &str) -> Option<Range<usize>> {
+    tokens(sql).find_map(|(token, at)| match token {
+        Token::Word(word) if word.value.eq_ignore_ascii_case(name) => {
+            let start = offset(sql, at);
+            let quotes = if word.quote_style.is_some() { 2 } else { 0 };
+            Some(start..start + word.value.len() + quotes)
+        }
+        _ => None,
+    })
+}
+
+/// `path:line:column: message`, and below it the line with a mark under the place.
+fn render(path: &str, sql: &str, range: Option<Range<usize>>, message: &str) -> String {
+    let Some(range) = range.filter(|range| range.start <= sql.len()) else {
+        return format!("{path}: {message}");
+    };
+    let before = &sql[..range.start];
+    let line = before.matches('\n').count() + 1;
+    let start = before.rfind('\n').map_or(0, |at| at + 1);
+    let text = sql[start..].lines().next().unwrap_or_default();
+    let column = before[start..].chars().count() + 1;
+    let end = range.end.min(start + text.len()).max(range.start);
+    let marks = sql[range.start..end].chars().count().max(1);
+    let margin = " ".repeat(line.to_string().len());
+    let mut rendered = format!("{path}:{line}:{column}: {message}");
+    // Tabs stay tabs, so that the mark stands under its place.
+    let pad: String =
+        before[start..].chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    let _ = write!(rendered, "\n{line} | {text}\n{margin} | {pad}{}", "^".repeat(marks));
+    rendered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_single_and_parse() {
+        assert_eq!(check_query("select 1 -- one\n;"), Ok(()));
+        assert_eq!(check_query("with a as (select 1) select * from a"), Ok(()));
+        let check = |sql: &str, at: usize, expect: &str| {
+            let fault = check_query(sql).unwrap_err();
+            assert!(fault.message.contains(expect), "{sql}: {fault:?}");
+            assert_eq!(fault.range.start, at, "{sql}: {fault:?}");
+        };
+        check("", 0, "write one SELECT");
+        check("select 1; select 2", 0, "2 statements");
+        check("drop table x", 0, "not a SELECT");
+        check("select a,\n  from from x", 17, "expected");
+        check("select 'ü' as ü fromm x y z", 24, "found: x");
+        check("select 'open", 7, "unterminated string");
+        assert!(check_expression("price > 0 and id is not null").is_ok());
+        let fault = check_expression("price >").unwrap_err();
+        assert!(fault.message.contains("expected"), "{fault:?}");
+        assert_eq!(check_expression("a > 0, b").unwrap_err().range, 5..6);
+    }
+
+    #[test]
+    fn parameters_are_found_with_their_places() {
+        let sql = "select '$no', $night -- $not\nwhere x = $night and y = $hour";
+        let found = parameters(sql);
+        let places: Vec<_> =
+            found.iter().map(|(name, range)| (name.as_str(), &sql[range.clone()])).collect();
+        assert_eq!(places, [("night", "$night"), ("hour", "$hour")]);
+    }
+
+    #[tokio::test]
+    async fn errors_show_the_place() {
+        let ctx = super::super::Engine::default().bare_session();
+        ctx.sql("create table orders as select 1 as id, 2.5 as price").await.unwrap();
+        let check = async |sql: &str, expect: &str| {
+            let error = plan(&ctx, "sql/a.sql", sql, &IndexMap::new()).await.unwrap_err();
+            assert_eq!(error.to_string(), expect, "{sql}");
+        };
+        check(
+            "select id,\n\tprize\nfrom orders",
+            "sql/a.sql:2:2: no column `prize`; did you mean `price`?\n\
+             2 | \tprize\n  | \t^^^^^",
+        )
+        .await;
+        check(
+            "select o.x from orders o",
+            "sql/a.sql:1:8: no column `x`; there are `id`, `price`\n\
+             1 | select o.x from orders o\n  |        ^^^",
+        )
+        .await;
+        check(
+            "select * from order",
+            "sql/a.sql:1:15: no input `order`; did you mean `orders`?\n\
+             1 | select * from order\n  |               ^^^^^",
+        )
+        .await;
+        check(
+            "select id\nfrom orders wher id > 0",
+            "sql/a.sql:2:18: expected: end of statement, found: id\n\
+             2 | from orders wher id > 0\n  |                  ^^",
+        )
+        .await;
+        let error = plan(&ctx, "sql/a.sql", "select nothing(1)", &IndexMap::new()).await;
+        assert!(error.unwrap_err().to_string().contains("sql/a.sql"));
+    }
+
+    #[tokio::test]
+    async fn parameters_are_bound_not_pasted() {
+        let ctx = super::super::Engine::default().bare_session();
+        let values = IndexMap::from([
+            ("text".to_owned(), Value::from("' or 1=1 --")),
+            ("day".to_owned(), Value::from("2026-11-24")),
+        ]);
+        let sql = "select $text as text, date '2026-11-24' = $day as same";
+        let rows = plan(&ctx, "q", sql, &values).await.unwrap().collect().await.unwrap();
+        let shown = arrow::util::pretty::pretty_format_batches(&rows).unwrap().to_string();
+        assert!(shown.contains("| ' or 1=1 -- | true |"), "{shown}");
+    }
+}

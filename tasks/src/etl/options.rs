@@ -1,0 +1,331 @@
+//! What `with:` of an etl task may say, and what can be told of it before it runs.
+
+use super::route::DUPLICATE;
+use crate::engine::Columns;
+use crate::engine::sql::{Fault, check_expression, check_query, parameters};
+use crate::engine::nearest;
+use indexmap::{IndexMap, IndexSet};
+use orchestrator::dataset::Scheme;
+use orchestrator::kind::{FilePlace, Files, Problem};
+use orchestrator::plan::PlannedTask;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+/// Either `from`, with `rules` and `dedupe`, or `sql`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EtlOptions {
+    /// One query over the inputs, as the path of an .sql file or as SQL. Each of its rows goes
+    /// to the output `valid` or to the output `rejected`.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// Conditions in SQL that every valid row meets, by name. A row that breaks one goes to
+    /// `rejected` with the name of the first that it breaks; a condition that is null is broken.
+    #[serde(default)]
+    pub rules: IndexMap<String, String>,
+    /// Keeps one row of each key; the others go to `rejected` as `duplicate`.
+    #[serde(default)]
+    pub dedupe: Option<DedupeOptions>,
+    /// One query for each output, as the path of an .sql file or as SQL.
+    #[serde(default)]
+    pub sql: IndexMap<String, String>,
+    /// Values for the queries and rules, which name them as `$night`.
+    #[serde(default)]
+    pub parameters: IndexMap<String, Value>,
+    /// The types of the columns of CSV and JSON lines files, by input. Without them, types are
+    /// inferred from the first records.
+    #[serde(default)]
+    pub columns: IndexMap<String, Columns>,
+    /// Memory of this task alone, such as `512MiB` or `2GiB`, instead of a share of what all
+    /// tasks have together.
+    #[serde(default)]
+    pub memory: Option<Memory>,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DedupeOptions {
+    /// The columns that tell rows apart. Nulls are equal to each other.
+    pub key: Vec<String>,
+    /// Which row of a key is kept. By default the first, if the rows have an order, and
+    /// otherwise the smallest.
+    #[serde(default)]
+    pub keep: Option<Keep>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// The first in the order of the files; only for queries that filter and compute row by
+    /// row over CSV and JSON lines files.
+    First,
+    /// The smallest by all columns in turn; takes a second look at the input.
+    Smallest,
+    /// Whichever comes first. Another run may keep another row.
+    Any,
+}
+
+/// An amount of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    pub bytes: usize,
+}
+
+impl<'de> Deserialize<'de> for Memory {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
+        let bytes = units.iter().find_map(|(unit, shift)| {
+            let number: usize = text.strip_suffix(unit)?.trim().parse().ok()?;
+            number.checked_mul(1 << shift).filter(|bytes| *bytes > 0)
+        });
+        let bytes = bytes.ok_or_else(|| {
+            let message = format!("`{text}` is not an amount of memory; write `512MiB` or `2GiB`");
+            serde::de::Error::custom(message)
+        })?;
+        Ok(Memory { bytes })
+    }
+}
+
+impl JsonSchema for Memory {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Memory".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^[1-9][0-9]* *[KMG]iB$" })
+    }
+}
+
+/// Where a query stands: in a file, or in the pipeline itself.
+pub(super) struct Query<'a> {
+    /// The file, if it is one.
+    pub(super) file: Option<&'a str>,
+    pub(super) sql: &'a str,
+}
+
+/// Whether an option names a file: SQL has blanks in it.
+pub(super) fn file_of(text: &str) -> Option<&str> {
+    let text = text.trim();
+    (text.ends_with(".sql") && !text.contains(char::is_whitespace)).then_some(text)
+}
+
+/// The query that an option gives; `None` if its file could not be read.
+pub(super) fn query<'a>(text: &'a str, files: &'a Files) -> Option<Query<'a>> {
+    match file_of(text) {
+        Some(file) => files.get(file).map(|sql| Query { file: Some(file), sql }),
+        None => Some(Query { file: None, sql: text }),
+    }
+}
+
+/// What is wrong with a task.
+pub(super) fn check(task: &PlannedTask, files: &Files) -> Vec<Problem> {
+    let options: EtlOptions = match serde_path_to_error::deserialize(&task.options) {
+        Ok(options) => options,
+        // What the attempt will render may be of any type until then.
+        Err(_) if !task.late.is_empty() => return Vec::new(),
+        Err(error) => {
+            let path = error.path().iter().map(ToString::to_string);
+            let path = std::iter::once("with".to_owned()).chain(path);
+            return vec![Problem::new(path, error.inner().to_string())];
+        }
+    };
+    let mut checker = Checker { task, files, problems: Vec::new(), used: IndexSet::new() };
+    checker.check(&options);
+    checker.problems
+}
+
+struct Checker<'a> {
+    task: &'a PlannedTask,
+    files: &'a Files,
+    problems: Vec<Problem>,
+    /// The parameters that queries and rules name.
+    used: IndexSet<String>,
+}
+
+impl Checker<'_> {
+    fn check(&mut self, options: &EtlOptions) {
+        if self.task.inputs.is_empty() {
+            self.add(["inputs"], "an etl task needs an input to read from");
+        }
+        match (&options.from, options.sql.is_empty()) {
+            (Some(_), false) => self.problems.push(
+                Problem::new(["with", "sql"], "`from` and `sql` exclude each other")
+                    .help("make two tasks of it"),
+            ),
+            (None, true) => self.problems.push(
+                Problem::new(["with"], "an etl task needs `from` or `sql`").help(
+                    "`from` routes the rows of one query to `valid` and `rejected`; `sql` has one \
+                     query for each output",
+                ),
+            ),
+            (Some(from), true) => self.check_from(from, options),
+            (None, false) => self.check_sql(options),
+        }
+        self.check_parameters(options);
+        self.check_columns(options);
+    }
+
+    fn add<'p>(&mut self, path: impl IntoIterator<Item = &'p str>, message: impl Into<String>) {
+        self.problems.push(Problem::new(path, message));
+    }
+
+    fn check_from(&mut self, from: &str, options: &EtlOptions) {
+        self.check_query(&["with", "from"], from, options);
+        for (name, rule) in &options.rules {
+            self.check_rule(name, rule, options);
+        }
+        if let Some(dedupe) = &options.dedupe {
+            let path = ["with", "dedupe", "key"];
+            if dedupe.key.is_empty() {
+                self.add(path, "`key` names no column");
+            }
+            let distinct: IndexSet<_> = dedupe.key.iter().collect();
+            if distinct.len() < dedupe.key.len() {
+                self.add(path, "`key` names a column twice");
+            }
+        }
+        for name in ["valid", "rejected"] {
+            if !self.task.outputs.contains_key(name) {
+                self.add(["outputs"], format!("`from` needs the output `{name}`"));
+            }
+        }
+        for name in self.task.outputs.keys() {
+            if !["valid", "rejected"].contains(&name.as_str()) {
+                self.problems.push(
+                    Problem::new(["outputs", name], format!("`from` has no output `{name}`"))
+                        .help("its outputs are `valid` and `rejected`"),
+                );
+            }
+        }
+    }
+
+    fn check_rule(&mut self, name: &str, rule: &str, options: &EtlOptions) {
+        let path = ["with", "rules", name];
+        let taken = name == DUPLICATE
+            || name.starts_with("malformed_")
+            || ["too_few_fields", "too_many_fields", "unclosed_quote", "unknown_field"]
+                .contains(&name);
+        if taken {
+            self.add(path, format!("`{name}` is a reason of its own; give the rule another name"));
+        }
+        if self.is_late(&path) {
+            return;
+        }
+        if let Err(fault) = check_expression(rule) {
+            let at = rule[..fault.range.start].chars().count() + 1;
+            self.add(path, format!("{} (at character {at})", fault.message));
+        }
+        self.check_used(&path, None, rule, options);
+    }
+
+    fn check_sql(&mut self, options: &EtlOptions) {
+        for (output, sql) in &options.sql {
+            let path = ["with", "sql", output];
+            if !self.task.outputs.contains_key(output) {
+                let near = nearest(output, self.task.outputs.keys().map(String::as_str));
+                let mut problem = Problem::new(path, format!("the task has no output `{output}`"));
+                if let Some(near) = near {
+                    problem = problem.help(format!("did you mean `{near}`?"));
+                }
+                self.problems.push(problem);
+            }
+            self.check_query(&path, sql, options);
+        }
+        for output in self.task.outputs.keys().filter(|name| !options.sql.contains_key(*name)) {
+            self.add(["outputs", output], format!("`sql` has no query for the output `{output}`"));
+        }
+        for (name, set) in [("rules", !options.rules.is_empty()), ("dedupe", options.dedupe.is_some())]
+        {
+            if set {
+                self.add(["with", name], format!("`{name}` belongs to `from`, not to `sql`"));
+            }
+        }
+    }
+
+    fn check_query(&mut self, path: &[&str], text: &str, options: &EtlOptions) {
+        if self.is_late(path) {
+            return;
+        }
+        // A file that could not be read has been told of.
+        let Some(Query { file, sql }) = query(text, self.files) else { return };
+        if let Err(fault) = check_query(sql) {
+            self.problems.push(in_query(path, file, sql, fault));
+        }
+        self.check_used(path, file, sql, options);
+    }
+
+    fn check_used(&mut self, path: &[&str], file: Option<&str>, sql: &str, options: &EtlOptions) {
+        for (name, range) in parameters(sql) {
+            if !options.parameters.contains_key(&name) {
+                let near = nearest(&name, options.parameters.keys().map(String::as_str));
+                let help = match near {
+                    Some(near) => format!("did you mean `${near}`?"),
+                    None => "declare it under `parameters`".to_owned(),
+                };
+                let fault = Fault { range, message: format!("no parameter `{name}`") };
+                self.problems.push(in_query(path, file, sql, fault).help(help));
+            }
+            self.used.insert(name);
+        }
+    }
+
+    fn check_parameters(&mut self, options: &EtlOptions) {
+        for name in options.parameters.keys().filter(|name| !self.used.contains(*name)) {
+            let message = format!("no query uses the parameter `{name}`");
+            self.problems.push(
+                Problem::new(["with", "parameters", name], message)
+                    .help(format!("SQL names it as `${name}`")),
+            );
+        }
+    }
+
+    fn check_columns(&mut self, options: &EtlOptions) {
+        for input in options.columns.keys() {
+            let path = ["with", "columns", input];
+            match self.task.inputs.get(input) {
+                None => {
+                    let mut problem =
+                        Problem::new(path, format!("the task has no input `{input}`"));
+                    let inputs = self.task.inputs.keys().map(String::as_str);
+                    if let Some(near) = nearest(input, inputs) {
+                        problem = problem.help(format!("did you mean `{near}`?"));
+                    }
+                    self.problems.push(problem);
+                }
+                Some(dataset) if dataset.scheme() != Scheme::File => {
+                    self.add(path, format!("the columns of `{dataset}` have their types already"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Whether an option will be rendered only by the attempt.
+    fn is_late(&self, path: &[&str]) -> bool {
+        let pointer: String = path[1..]
+            .iter()
+            .map(|part| format!("/{}", part.replace('~', "~0").replace('/', "~1")))
+            .collect();
+        self.task.late.contains(&pointer)
+    }
+}
+
+/// A problem of a query, with its place in the file, or else in the text.
+fn in_query(path: &[&str], file: Option<&str>, sql: &str, fault: Fault) -> Problem {
+    let Fault { range, message } = fault;
+    let mut problem = Problem::new(path.iter().copied(), message);
+    match file {
+        Some(file) => {
+            problem.in_file = Some(FilePlace { path: file.to_owned(), range });
+        }
+        None => {
+            let before = &sql[..range.start];
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            problem.message += &format!(" (line {line}, column {column} of the query)");
+        }
+    }
+    problem
+}
