@@ -3,9 +3,11 @@
 pub mod engine;
 pub mod etl;
 pub mod generate;
+pub mod land;
 pub mod places;
 mod report;
 pub mod shell;
+pub mod stream;
 
 use orchestrator::attempt::{Profile, TaskError};
 use orchestrator::kind::Kinds;
@@ -19,7 +21,9 @@ pub fn kinds(guard: Option<Vec<String>>) -> Kinds {
     Kinds::new(vec![
         Arc::new(etl::Etl::new(engine)),
         Arc::new(generate::Generate::default()),
+        Arc::new(land::Land),
         Arc::new(shell::Shell::new(guard)),
+        Arc::new(stream::Stream),
     ])
 }
 
