@@ -44,8 +44,12 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
         }
     }
     store.request_cancel(&row.id, Timestamp::now(), &arguments.reason)?;
+    if arguments.no_wait {
+        print(&format!("asked run {} to stop\n", row.id))?;
+        return Ok(OK);
+    }
     let deadline = Instant::now() + PATIENCE;
-    while !arguments.no_wait {
+    loop {
         let row = store.find_run(&row.id)?;
         match pipeline::status(&row, &data_dir) {
             RunStatus::Running if Instant::now() < deadline => {
@@ -61,6 +65,4 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
             }
         }
     }
-    print(&format!("asked run {} to stop\n", row.id))?;
-    Ok(OK)
 }

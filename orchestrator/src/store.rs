@@ -70,7 +70,7 @@ impl Store {
         })?;
         let found = self.format()?;
         if found < schema::FORMAT {
-            self.sqlite(|connection| schema::migrate(connection))?;
+            self.sqlite(schema::migrate)?;
         } else if found > schema::FORMAT {
             let (path, known) = (self.path.clone(), schema::FORMAT);
             return Err(StoreError::Newer { path, found, known });

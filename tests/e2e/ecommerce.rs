@@ -70,7 +70,7 @@ fn expected(project: &Project) -> Expected {
                 "has_a_customer"
             } else if order.price.is_none() {
                 "has_a_price"
-            } else if order.price.unwrap() <= 0.0 {
+            } else if order.price <= Some(0.0) {
                 "price_is_positive"
             } else if !seen.insert(order.order_id) {
                 "duplicate"
