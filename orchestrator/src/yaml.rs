@@ -1,26 +1,16 @@
 //! YAML as a tree of nodes that know their places in the text.
 
 use crate::diagnostic::{Code, Diagnostic};
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
-use serde_yaml::options::DuplicateKeyPolicy;
-use serde_yaml::{Location, Spanned};
-use std::collections::HashMap;
-use std::fmt;
 use std::ops::Range;
 
+mod compose;
 mod decode;
+mod scalar;
 mod syntax;
 
 /// A file that is larger is not read.
 pub const MAX_BYTES: u64 = 10 * 1024 * 1024;
-
-/// Mappings and lists may be nested this deep.
-const MAX_DEPTH: usize = 64;
-
-/// The stack of the thread that reads. The parser takes up to 40 KiB for each level in a build
-/// without optimisation, more than a thread of a runtime or a test may have.
-const STACK_BYTES: usize = 8 << 20;
 
 /// Byte range in the text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -178,245 +168,13 @@ impl Node {
 /// come beside it.
 pub fn parse(file: &str, text: &str) -> Result<(Node, Vec<Diagnostic>), Box<Diagnostic>> {
     if text.len() as u64 > MAX_BYTES {
-        return Err(Box::new(too_large(file)));
+        let message = format!("`{file}` is larger than {} MB", MAX_BYTES >> 20);
+        return Err(Box::new(Diagnostic::error(Code::FileTooLarge, message).at(file, 0..0)));
     }
-    let read = || read(file, text);
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, read);
-        let thread = thread.map_err(|error| {
-            let message = format!("can't start a thread to read `{file}`: {error}");
-            Box::new(Diagnostic::error(Code::Internal, message).in_file(file))
-        })?;
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    compose::compose(file, text).map_err(|failure| match failure {
+        compose::Failure::Syntax(error) => Box::new(syntax::diagnostic(file, text, &error)),
+        compose::Failure::Refused(problem) => problem,
     })
-}
-
-fn read(file: &str, text: &str) -> Result<(Node, Vec<Diagnostic>), Box<Diagnostic>> {
-    let options = serde_yaml::options! {
-        budget: serde_yaml::budget! {
-            max_events: 4_000_000,
-            max_nodes: 2_000_000,
-            max_depth: MAX_DEPTH,
-            max_recorded_anchor_events: 100_000,
-        },
-        alias_limits: serde_yaml::alias_limits! {
-            max_total_replayed_events: 100_000,
-        },
-        duplicate_keys: DuplicateKeyPolicy::PassThrough,
-        strict_booleans: true,
-        leading_zero_numbers_as_strings: true,
-    };
-    let raw: Spanned<Raw> = serde_yaml::from_str_with_options(text, options)
-        .map_err(|error| Box::new(syntax::diagnostic(file, text, &error)))?;
-    let mut reader = Reader { file, text, problems: Vec::new() };
-    let root = reader.node(raw, &mut Vec::new());
-    Ok((root, reader.problems))
-}
-
-/// A file beyond [`MAX_BYTES`].
-fn too_large(file: &str) -> Diagnostic {
-    let message = format!("`{file}` is larger than {} MB", MAX_BYTES >> 20);
-    Diagnostic::error(Code::FileTooLarge, message).at(file, 0..0)
-}
-
-/// What the parser gives, before keys are looked at.
-enum Raw {
-    Null,
-    Bool(bool),
-    Number(Number),
-    Text(String),
-    List(Vec<Spanned<Raw>>),
-    Map(Vec<(Spanned<Raw>, Spanned<Raw>)>),
-}
-
-impl<'de> Deserialize<'de> for Raw {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(RawVisitor)
-    }
-}
-
-struct RawVisitor;
-
-impl<'de> Visitor<'de> for RawVisitor {
-    type Value = Raw;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_unit<E: de::Error>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
-    }
-
-    fn visit_none<E: de::Error>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
-    }
-
-    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Raw, E> {
-        Ok(Raw::Bool(value))
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Raw, E> {
-        Ok(Raw::Number(value.into()))
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Raw, E> {
-        Ok(Raw::Number(value.into()))
-    }
-
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Raw, E> {
-        Number::from_f64(value).map(Raw::Number).ok_or_else(|| E::custom("not a finite number"))
-    }
-
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<Raw, E> {
-        Ok(Raw::Text(value.to_owned()))
-    }
-
-    fn visit_string<E: de::Error>(self, value: String) -> Result<Raw, E> {
-        Ok(Raw::Text(value))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Raw, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = access.next_element()? {
-            items.push(item);
-        }
-        Ok(Raw::List(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Raw, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(key) = access.next_key()? {
-            entries.push((key, access.next_value()?));
-        }
-        Ok(Raw::Map(entries))
-    }
-}
-
-/// Makes the tree of what the parser gives.
-struct Reader<'a> {
-    file: &'a str,
-    text: &'a str,
-    problems: Vec<Diagnostic>,
-}
-
-impl Reader<'_> {
-    fn node(&mut self, raw: Spanned<Raw>, path: &mut Vec<String>) -> Node {
-        let span = span(raw.defined);
-        let tree = match raw.value {
-            Raw::Null => Tree::Null,
-            Raw::Bool(value) => Tree::Bool(value),
-            Raw::Number(number) => Tree::Number(number),
-            Raw::Text(text) => Tree::Text(text),
-            Raw::List(items) => {
-                let item = |(at, item): (usize, Spanned<Raw>)| {
-                    path.push(at.to_string());
-                    let node = self.node(item, path);
-                    path.pop();
-                    node
-                };
-                Tree::List(items.into_iter().enumerate().map(item).collect())
-            }
-            Raw::Map(entries) => return self.map(span, entries, path),
-        };
-        Node { span, tree }
-    }
-
-    fn map(
-        &mut self,
-        span: Span,
-        raw: Vec<(Spanned<Raw>, Spanned<Raw>)>,
-        path: &mut Vec<String>,
-    ) -> Node {
-        if let [(Spanned { value: Raw::Map(inner), .. }, Spanned { value: Raw::Null, .. })] =
-            raw.as_slice()
-            && let [(Spanned { value: Raw::Text(inner), .. }, Spanned { value: Raw::Null, .. })] =
-                inner.as_slice()
-        {
-            return self.unquoted(span, inner, path);
-        }
-        let mut entries: Vec<Entry> = Vec::with_capacity(raw.len());
-        // Where each key stands first; looked up only in mappings too large to look through.
-        let mut seen: HashMap<String, Span> = HashMap::new();
-        let is_large = raw.len() > 16;
-        for (key, value) in raw {
-            let Some(entry) = self.entry(key, value, path) else { continue };
-            let first = match is_large {
-                true => seen.get(&entry.key).copied(),
-                false => entries.iter().find(|e| e.key == entry.key).map(|e| e.key_span),
-            };
-            if let Some(first) = first {
-                let message = format!("the key `{}` stands here twice", entry.key);
-                let problem = Diagnostic::error(Code::DuplicateKey, message)
-                    .at(self.file, entry.key_span)
-                    .path(join(path, &entry.key))
-                    .related(self.file, first, "first here")
-                    .help("remove one of the two, or give it another name");
-                self.problems.push(problem);
-                continue;
-            }
-            if is_large {
-                seen.insert(entry.key.clone(), entry.key_span);
-            }
-            entries.push(entry);
-        }
-        Node { span, tree: Tree::Map(entries) }
-    }
-
-    fn entry(
-        &mut self,
-        key: Spanned<Raw>,
-        value: Spanned<Raw>,
-        path: &mut Vec<String>,
-    ) -> Option<Entry> {
-        let key_span = span(key.defined);
-        let key = match key.value {
-            Raw::Text(text) => text,
-            Raw::Bool(_) | Raw::Number(_) | Raw::Null if key_span.start < key_span.end => {
-                self.text.get(Range::from(key_span)).unwrap_or_default().to_owned()
-            }
-            _ => {
-                let problem = Diagnostic::error(Code::BadKey, "a key must be a word or a text")
-                    .at(self.file, key_span)
-                    .path(path.join("."))
-                    .help("write `key: value`; a text that begins with `[` or `{` needs quotes");
-                self.problems.push(problem);
-                return None;
-            }
-        };
-        path.push(key);
-        let node = self.node(value, path);
-        path.pop().map(|key| Entry { key, key_span, node })
-    }
-
-    /// `{{ params.x }}` without quotes: to YAML, a mapping within a mapping.
-    fn unquoted(&mut self, span: Span, inner: &str, path: &[String]) -> Node {
-        let end = self.text[span.start as usize..]
-            .find("}}")
-            .map_or(span.end as usize, |at| span.start as usize + at + 2);
-        let span = Span { start: span.start, end: end as u32 };
-        let problem = Diagnostic::error(
-            Code::UnquotedExpression,
-            format!("`{{{{ {inner} }}}}` without quotes is a mapping to YAML, not an expression"),
-        )
-        .at(self.file, span)
-        .path(path.join("."))
-        .help(format!("write \"${{{{ {inner} }}}}\", with the dollar sign and the quotes"));
-        self.problems.push(problem);
-        Node { span, tree: Tree::Unknown(String::new()) }
-    }
-}
-
-fn join(path: &[String], key: &str) -> String {
-    path.iter().map(String::as_str).chain([key]).collect::<Vec<_>>().join(".")
-}
-
-fn span(location: Location) -> Span {
-    let span = location.span();
-    let start = span.byte_offset().unwrap_or(0);
-    let end = start + span.byte_len().unwrap_or(0);
-    // A text of at most 10 MB has no place that does not fit.
-    Span { start: start as u32, end: end as u32 }
 }
 
 #[cfg(test)]
@@ -431,8 +189,8 @@ mod tests {
     fn depth_is_limited_within_a_small_stack() {
         let small = std::thread::Builder::new().stack_size(1 << 20);
         let thread = small.spawn(|| {
-            assert!(nested(MAX_DEPTH).is_ok());
-            assert_eq!(nested(MAX_DEPTH + 1).unwrap_err().code, Code::TooComplex);
+            assert!(nested(64).is_ok());
+            assert_eq!(nested(65).unwrap_err().code, Code::TooComplex);
             assert_eq!(nested(10_000).unwrap_err().code, Code::TooComplex);
         });
         thread.unwrap().join().unwrap();

@@ -1,90 +1,43 @@
 //! What a YAML parser's errors mean to the person who wrote the file.
 
 use crate::diagnostic::{Code, Diagnostic};
-use serde_yaml::granit_parser::{ErrorKind, Parser, ScanError};
+use serde_yaml::granit_parser::{ErrorKind, ScanError};
 
-/// A diagnostic for a text that is not YAML, or not YAML that is accepted here.
-pub(super) fn diagnostic(file: &str, text: &str, error: &serde_yaml::Error) -> Diagnostic {
-    // The parser beneath tells the sort of error and its byte; what passes it was refused by the
-    // layer above for what it means.
-    match Parser::new_from_str(text).find_map(Result::err) {
-        Some(scan) => scan_diagnostic(file, text, &scan),
-        None => refused(file, text, error),
-    }
-}
-
-fn refused(file: &str, text: &str, error: &serde_yaml::Error) -> Diagnostic {
-    use serde_yaml::Error;
-    let error = error.without_snippet();
-    let start = error.location().map_or(0, |location| {
-        location.span().byte_offset().map_or_else(
-            || byte_of(text, location.line() as usize, location.column() as usize),
-            |byte| byte as usize,
-        )
-    });
-    // A limit that is met within an alias comes as text.
-    let is_limit = matches!(error, Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. })
-        || error.to_string().starts_with("budget breached");
-    let (code, message, help) = match error {
-        _ if is_limit => too_complex(),
-        Error::MultipleDocuments { .. } => (
-            Code::YamlSyntax,
-            "a second document begins here".to_owned(),
-            Some("a file holds one pipeline; remove the `---` or move what follows elsewhere"),
-        ),
-        Error::NonFiniteFloat { .. } => (
-            Code::YamlSyntax,
-            "a number must be finite and fit 64 bits".to_owned(),
-            Some("put it in quotes if a text is meant"),
-        ),
-        Error::RecursiveReferencesRequireWeakTypes { .. } => {
-            (Code::YamlSyntax, "an alias stands inside the value that it names".to_owned(), None)
-        }
-        Error::MergeValueNotMapOrSeqOfMaps { .. } => {
-            (Code::YamlSyntax, "`<<` merges mappings; this is not one".to_owned(), None)
-        }
-        other => (Code::YamlSyntax, without_place(&other.to_string()), None),
-    };
-    Diagnostic::error(code, message)
-        .at(file, start..end_of_word(text, start))
-        .maybe_help(help.map(str::to_owned))
-}
-
-fn too_complex() -> (Code, String, Option<&'static str>) {
-    let message =
-        "the file holds, with its aliases, more or deeper values than a pipeline can need";
-    let help = "remove aliases that repeat aliases (`*name`), or split the pipeline";
-    (Code::TooComplex, message.to_owned(), Some(help))
-}
-
-fn scan_diagnostic(file: &str, text: &str, error: &ScanError) -> Diagnostic {
+/// A diagnostic for a text that is not YAML.
+pub(super) fn diagnostic(file: &str, text: &str, error: &ScanError) -> Diagnostic {
     let mark = error.marker();
     let start = mark.byte_offset().unwrap_or_else(|| byte_of(text, mark.line(), mark.col() + 1));
     let start = start.min(text.len());
     let kind = error.kind();
     if matches!(kind, ErrorKind::RecursionLimitExceeded) {
-        let (code, message, help) = too_complex();
-        let help = help.map(str::to_owned);
-        return Diagnostic::error(code, message).at(file, start..start + 1).maybe_help(help);
+        return too_complex(file, start..start + 1);
     }
     let found = tab(text, start, kind)
         .or_else(|| braces(text, start, kind))
         .or_else(|| unclosed(file, text, start, kind))
         .or_else(|| colon(text, start, kind))
         .or_else(|| escape(text, start, kind));
-    let Some(found) = found else {
-        let (message, help) = explain(kind);
-        let end = match kind {
-            ErrorKind::UnclosedFlowCollection { .. }
-            | ErrorKind::MismatchedFlowCollectionEnd { .. }
-            | ErrorKind::UnclosedQuotedScalar => start + 1,
-            _ => end_of_word(text, start),
-        };
-        return Diagnostic::error(Code::YamlSyntax, message)
-            .at(file, start..end)
-            .maybe_help(help.map(str::to_owned));
+    if let Some(found) = found {
+        return found.in_file(file);
+    }
+    let (message, help) = explain(kind);
+    let end = match kind {
+        ErrorKind::UnclosedFlowCollection { .. }
+        | ErrorKind::MismatchedFlowCollectionEnd { .. }
+        | ErrorKind::UnclosedQuotedScalar => start + 1,
+        _ => end_of_word(text, start),
     };
-    found.in_file(file)
+    Diagnostic::error(Code::YamlSyntax, message)
+        .at(file, start..end)
+        .maybe_help(help.map(str::to_owned))
+}
+
+/// A document beyond the limits of what is read.
+pub(super) fn too_complex(file: &str, span: std::ops::Range<usize>) -> Diagnostic {
+    let message =
+        "the file holds, with its aliases, more or deeper values than a pipeline can need";
+    let help = "remove aliases that repeat aliases (`*name`), or split the pipeline";
+    Diagnostic::error(Code::TooComplex, message).at(file, span).help(help)
 }
 
 /// A problem at a place of a file that is named later.
@@ -339,10 +292,4 @@ fn byte_of(text: &str, line: usize, column: usize) -> usize {
     let before: usize = lines.take(line.saturating_sub(1)).map(str::len).sum();
     let rest = &text[before.min(text.len())..];
     rest.char_indices().nth(column.saturating_sub(1)).map_or(text.len(), |(at, _)| before + at)
-}
-
-/// The message without the ` at line 1, column 2` that the diagnostic's place says better.
-fn without_place(message: &str) -> String {
-    let first = message.lines().next().unwrap_or_default();
-    first.rsplit_once(" at line ").map_or(first, |(message, _)| message).to_owned()
 }

@@ -158,12 +158,15 @@ fn damage(text: &str, kind: usize, at: &prop::sample::Index, size: usize) -> Str
         "|", ">", "\\", "é", "\u{feff}", "<<: ", "? ", "!!int ", "---\n", "~", "%", "@", "\r",
         "\0",
     ];
+    if text.is_empty() {
+        return SIGNS[size % SIGNS.len()].to_owned();
+    }
     let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
     let from = *at.get(&starts);
     let to = starts.iter().copied().find(|end| *end >= from + size).unwrap_or(text.len());
     let (before, within, after) = (&text[..from], &text[from..to], &text[to..]);
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
-    let line = |offset: usize| (at.index(lines.len().max(1)) + offset) % lines.len().max(1);
+    let line = |offset: usize| (at.index(lines.len()) + offset) % lines.len();
     match kind {
         0 => format!("{before}{after}"),
         1 => format!("{before}{within}{within}{after}"),
