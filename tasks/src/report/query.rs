@@ -43,6 +43,11 @@ impl Query {
         }
     }
 
+    /// The part of the dashboard that shows the result: `charts.sales_over_time`.
+    pub(super) fn part(&self) -> &str {
+        self.at.trim_end_matches(".sql")
+    }
+
     /// Where bytes of the statement stand, in the SQL file or in the dashboard's text.
     pub(super) fn locate(&self, within: Range<usize>, dashboard: (&str, &str)) -> FilePlace {
         if let Some(file) = &self.file {
