@@ -115,11 +115,7 @@ impl<B: DrawingBackend> Canvas<'_, B> {
         size: (f64, f64),
         fill: (Colour, f64),
     ) -> Drawn {
-<<<<<<< HEAD
-        let style = self.style(fill, 1.0).filled();
-=======
         let style = if self.is_vector { self.style(fill, 1.0) } else { self.mixed(fill) }.filled();
->>>>>>> bd25a45 (Draw dashboards as a kind of task)
         let corner = (pixel(x + size.0), pixel(y + size.1));
         self.backend.draw_rect((pixel(x), pixel(y)), corner, &style, true).map_err(failed)
     }
@@ -161,15 +157,6 @@ impl<B: DrawingBackend> Canvas<'_, B> {
     }
 
     /// Writes one line. `y` is its baseline.
-<<<<<<< HEAD
-    pub(super) fn text(
-        &mut self,
-        (x, y): (f64, f64),
-        text: &str,
-        look: Type,
-        align: Align,
-    ) -> Drawn {
-=======
     pub(super) fn text(&mut self, at: (f64, f64), text: &str, look: Type, align: Align) -> Drawn {
         if self.is_vector {
             self.words(at, text, look, align)
@@ -180,7 +167,6 @@ impl<B: DrawingBackend> Canvas<'_, B> {
 
     /// Text that the viewer's fonts draw.
     fn words(&mut self, (x, y): (f64, f64), text: &str, look: Type, align: Align) -> Drawn {
->>>>>>> bd25a45 (Draw dashboards as a kind of task)
         let em = look.size * ENLARGED;
         let anchor = match align {
             Align::Left => HPos::Left,
