@@ -2,8 +2,8 @@
 select
   is_prime,
   count(*) as orders,
-  sum(cast(round(100 * price * quantity * (1 - coalesce(discount, 0))) as bigint)) / 100.0 as revenue,
-  sum(cast(round(100 * price * quantity * (1 - coalesce(discount, 0))) as bigint)) / 100.0
+  sum(cast(round(10000 * price * quantity * (1 - coalesce(discount, 0))) as bigint)) / 10000.0 as revenue,
+  sum(cast(round(10000 * price * quantity * (1 - coalesce(discount, 0))) as bigint)) / 10000.0
     / count(*) as mean_basket,
   avg(user_rating) as mean_rating,
   avg(delivery_days) as mean_delivery_days,

@@ -5,9 +5,9 @@ select
   product_category as category,
   cast(user_rating as int) as rating,
   case
-    when delivery_days is null then 'not delivered'
-    when delivery_days <= case when is_prime then 2 else 5 end then 'on time'
-    else 'late'
+    when delivery_days is null then 'Not delivered'
+    when delivery_days <= case when is_prime then 2 else 5 end then 'On time'
+    else 'Late'
   end as delivery,
   count(*) as orders
 from orders

@@ -5,7 +5,7 @@ pub mod etl;
 pub mod generate;
 pub mod land;
 pub mod places;
-mod report;
+pub mod report;
 pub mod shell;
 pub mod stream;
 
@@ -19,9 +19,10 @@ use std::sync::Arc;
 pub fn kinds(guard: Option<Vec<String>>) -> Kinds {
     let engine = Arc::new(engine::Engine::default());
     Kinds::new(vec![
-        Arc::new(etl::Etl::new(engine)),
+        Arc::new(etl::Etl::new(engine.clone())),
         Arc::new(generate::Generate::default()),
         Arc::new(land::Land),
+        Arc::new(report::Report::new(engine)),
         Arc::new(shell::Shell::new(guard)),
         Arc::new(stream::Stream),
     ])

@@ -20,6 +20,14 @@
     return Object.fromEntries(Object.entries(value).map(([key, one]) =>
       [key, key === "family" ? font : painted(one, theme, /color(scale)?$/.test(key))]));
   };
+  // Where ticks have less room than they need, every second, third and so on stays.
+  const thin = (axis, needed, width) => {
+    if (!axis.tickvals || !needed) return;
+    const every = Math.ceil(needed * axis.tickvals.length / width);
+    axis.tickvals = axis.tickvals.filter((_, i) => i % every === 0);
+    axis.ticktext = axis.ticktext.filter((_, i) => i % every === 0);
+    axis.tickangle = 0;
+  };
   // Arrays of traces hold data or, under a key of colours, colours: `painted` leaves data alone.
   const draw = () => {
     const theme = themes[dark.matches ? "dark" : "light"];
@@ -31,12 +39,15 @@
       const layout = painted(chart.layout, theme);
       // A finger scrolls the page; only a mouse selects a part to look at closely.
       if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false;
+      thin(layout.xaxis, chart.tick_width, plot.clientWidth * 0.75);
       Plotly.react(plot, data, layout, config);
     }
   };
   document.documentElement.classList.add("js");
   draw();
   dark.addEventListener("change", draw);
+  let resized;
+  addEventListener("resize", () => { clearTimeout(resized); resized = setTimeout(draw, 150); });
   document.addEventListener("click", (event) => {
     const key = event.target.closest("[data-series]");
     if (!key) return;

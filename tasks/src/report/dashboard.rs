@@ -1,15 +1,19 @@
 //! The dashboard file: what a report shows, written in YAML.
 
 use super::format::Format;
-use super::query::Query;
-use super::yaml::{Fields, Node, Reader, Value};
+use super::query::{Known, Query};
+use super::yaml::{Fields, Reader};
 use orchestrator::kind::{Files, Problem};
+use orchestrator::yaml::{Entry, Node, Tree};
+use std::ops::Range;
 
 /// The most columns or groups that one chart tells apart: as many as there are colours.
 pub(super) const MAX_SERIES: usize = super::theme::SERIES;
 
 #[derive(Clone, Debug)]
 pub(super) struct Dashboard {
+    /// The path as written in the pipeline.
+    pub(super) path: String,
     pub(super) title: String,
     pub(super) subtitle: Option<String>,
     /// The symbol before amounts of money.
@@ -17,6 +21,15 @@ pub(super) struct Dashboard {
     pub(super) figures: Vec<KeyFigure>,
     pub(super) charts: Vec<Chart>,
     pub(super) tables: Vec<Table>,
+}
+
+impl Dashboard {
+    /// All queries: those of the figures, then of the charts, then of the tables.
+    pub(super) fn queries(&self) -> impl Iterator<Item = &Query> {
+        let figures = self.figures.iter().map(|figure| &figure.query);
+        let charts = self.charts.iter().map(|chart| &chart.query);
+        figures.chain(charts).chain(self.tables.iter().map(|table| &table.query))
+    }
 }
 
 /// One number that is worth a heading.
@@ -43,6 +56,8 @@ pub(super) struct Chart {
     pub(super) y: Vec<Measure>,
     /// The column whose values become a line, a colour of bars or of points each.
     pub(super) series: Option<String>,
+    /// A label or a value of the series that is drawn in grey, as a background to the others.
+    pub(super) muted: Option<String>,
     /// The column that colours the cells of a heat map.
     pub(super) value: Option<String>,
     pub(super) bins: Option<usize>,
@@ -122,13 +137,13 @@ const WIDTHS: [(&str, Width); 2] = [("full", Width::Full), ("half", Width::Half)
 /// The SQL files that a dashboard names.
 pub(super) fn referred(path: &str, text: &str) -> Vec<String> {
     fn walk(node: &Node, found: &mut Vec<String>) {
-        match &node.value {
-            Value::List(nodes) => nodes.iter().for_each(|node| walk(node, found)),
-            Value::Map(entries) => {
-                for (key, node) in entries {
-                    match &node.value {
-                        Value::Text(text) if key.name == "sql" && Query::names_a_file(text) => {
-                            found.push(text.clone());
+        match &node.tree {
+            Tree::List(nodes) => nodes.iter().for_each(|node| walk(node, found)),
+            Tree::Map(entries) => {
+                for Entry { key, node, .. } in entries {
+                    match node.as_text() {
+                        Some(text) if key == "sql" && Query::names_a_file(text) => {
+                            found.push(text.to_owned());
                         }
                         _ => walk(node, found),
                     }
@@ -144,15 +159,15 @@ pub(super) fn referred(path: &str, text: &str) -> Vec<String> {
     found
 }
 
-/// Reads the dashboard at `path`, with all its problems. `inputs` are what its SQL may read.
-pub(super) fn read(path: &str, files: &Files, inputs: &[&str]) -> Result<Dashboard, Vec<Problem>> {
+/// Reads the dashboard at `path`, with all its problems. `known` is what its SQL may name.
+pub(super) fn read(path: &str, files: &Files, known: Known<'_>) -> Result<Dashboard, Vec<Problem>> {
     let Some(text) = files.get(path) else {
         // The file could not be read, which `load` has already reported.
         return Err(Vec::new());
     };
     let mut reader = Reader::new(path);
     let dashboard = reader.parse(text).and_then(|root| {
-        let mut source = Source { reader: &mut reader, files, path, text, inputs };
+        let mut source = Source { reader: &mut reader, files, path, text, known };
         source.dashboard(&root)
     });
     match dashboard {
@@ -166,13 +181,13 @@ struct Source<'a, 'r> {
     files: &'a Files,
     path: &'a str,
     text: &'a str,
-    inputs: &'a [&'a str],
+    known: Known<'a>,
 }
 
 impl Source<'_, '_> {
     fn dashboard(&mut self, root: &Node) -> Option<Dashboard> {
         let known = ["title", "subtitle", "currency", "figures", "charts", "tables"];
-        let fields = self.reader.fields(root, "", &known)?;
+        let fields = self.reader.fields(root, ("", 0..0), &known)?;
         let title = self.reader.required_text(&fields, "title");
         let subtitle = self.reader.text(&fields, "subtitle");
         let currency = self.reader.text(&fields, "currency").unwrap_or_else(|| "$".into());
@@ -182,20 +197,23 @@ impl Source<'_, '_> {
         for table in &tables {
             if charts.iter().any(|chart| chart.name == table.name) {
                 let message = "a chart has this name too; their files would be one";
-                self.reader.problem(&format!("tables.{}", table.name), 0..0, message);
+                let range = key_range(fields.get("tables"), &table.name);
+                self.reader.problem(&format!("tables.{}", table.name), range, message);
             }
         }
-        if figures.is_empty() && charts.is_empty() && tables.is_empty() {
+        let nothing = figures.is_empty() && charts.is_empty() && tables.is_empty();
+        if nothing && self.reader.problems.is_empty() {
             let message = "there is nothing to show";
-            let problem = self.reader.problem("", root.range.clone(), message);
+            let problem = self.reader.problem("", root.span.into(), message);
             problem.help.get_or_insert("add `figures`, `charts` or `tables`".into());
         }
-        Some(Dashboard { title: title?, subtitle, currency, figures, charts, tables })
+        let path = self.path.to_owned();
+        Some(Dashboard { path, title: title?, subtitle, currency, figures, charts, tables })
     }
 
     fn figures(&mut self, fields: &Fields<'_>) -> Vec<KeyFigure> {
         let Some(node) = fields.get("figures") else { return Vec::new() };
-        let Value::List(nodes) = &node.value else {
+        let Tree::List(nodes) = &node.tree else {
             self.reader.unexpected("figures", node, "a list of figures");
             return Vec::new();
         };
@@ -205,7 +223,7 @@ impl Source<'_, '_> {
 
     fn figure(&mut self, node: &Node, at: &str) -> Option<KeyFigure> {
         let known = ["label", "note", "sql", "format", "compared_with"];
-        let fields = self.reader.fields(node, at, &known)?;
+        let fields = self.reader.fields(node, (at, node.span.into()), &known)?;
         let label = self.reader.required_text(&fields, "label");
         let query = self.query(&fields);
         Some(KeyFigure {
@@ -222,33 +240,32 @@ impl Source<'_, '_> {
         &mut self,
         fields: &Fields<'_>,
         key: &str,
-        read: fn(&mut Self, &str, &Node, &str) -> Option<T>,
+        read: fn(&mut Self, &str, &Node, (&str, Range<usize>)) -> Option<T>,
     ) -> Vec<T> {
         let Some(node) = fields.get(key) else { return Vec::new() };
-        if self.reader.entries(node, key).is_none() {
+        let Some(fields) = self.reader.entries(node, (key, node.span.into())) else {
             return Vec::new();
-        }
-        let Value::Map(entries) = &node.value else { return Vec::new() };
+        };
         let mut all = Vec::new();
-        for (name, node) in entries {
-            let at = format!("{key}.{}", name.name);
+        for Entry { key: name, key_span, node } in fields.entries {
+            let at = fields.at(name);
             let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-            if name.name.is_empty() || name.name.len() > 80 || !name.name.chars().all(is_plain) {
+            if name.is_empty() || name.len() > 80 || !name.chars().all(is_plain) {
                 let message = "this name becomes a file's name and can't be one";
                 let help = "use lowercase letters, digits and `_`";
-                self.reader.problem(&at, name.range.clone(), message).help = Some(help.into());
+                self.reader.problem(&at, (*key_span).into(), message).help = Some(help.into());
             }
-            all.extend(read(self, &name.name, node, &at));
+            all.extend(read(self, name, node, (&at, (*key_span).into())));
         }
         all
     }
 
-    fn chart(&mut self, name: &str, node: &Node, at: &str) -> Option<Chart> {
+    fn chart(&mut self, name: &str, node: &Node, place: (&str, Range<usize>)) -> Option<Chart> {
         let known = [
-            "title", "note", "kind", "x", "y", "series", "value", "bins", "x_title", "y_title",
-            "x_format", "format", "width", "sql",
+            "title", "note", "kind", "x", "y", "series", "muted", "value", "bins", "x_title",
+            "y_title", "x_format", "format", "width", "sql",
         ];
-        let fields = self.reader.fields(node, at, &known)?;
+        let fields = self.reader.fields(node, place, &known)?;
         let reader = &mut *self.reader;
         let title = reader.required_text(&fields, "title");
         let note = reader.text(&fields, "note");
@@ -268,6 +285,7 @@ impl Source<'_, '_> {
             note,
             y: y.unwrap_or_default(),
             series: reader.text(&fields, "series"),
+            muted: reader.text(&fields, "muted"),
             value: reader.text(&fields, "value"),
             bins,
             x_title: reader.text(&fields, "x_title"),
@@ -290,7 +308,7 @@ impl Source<'_, '_> {
         let word = kind.word();
         let mut wrong = |key: &str, message: String, help: &str| {
             let (at, range) = match fields.get(key) {
-                Some(node) => (fields.at(key), node.range.clone()),
+                Some(node) => (fields.at(key), node.span.into()),
                 None => (fields.place().0.to_owned(), fields.place().1),
             };
             self.reader.problem(&at, range, message).help = Some(help.into());
@@ -331,9 +349,9 @@ impl Source<'_, '_> {
 
     fn bins(&mut self, fields: &Fields<'_>) -> Option<usize> {
         let node = fields.get("bins")?;
-        match node.value {
-            Value::Number(bins) if bins.fract() == 0.0 && (2.0..=500.0).contains(&bins) => {
-                Some(bins as usize)
+        match &node.tree {
+            Tree::Number(bins) if (2..=500).contains(&bins.as_u64().unwrap_or(0)) => {
+                bins.as_u64().map(|bins| bins as usize)
             }
             _ => {
                 self.reader.unexpected(&fields.at("bins"), node, "a number from 2 to 500");
@@ -342,9 +360,9 @@ impl Source<'_, '_> {
         }
     }
 
-    fn table(&mut self, name: &str, node: &Node, at: &str) -> Option<Table> {
+    fn table(&mut self, name: &str, node: &Node, place: (&str, Range<usize>)) -> Option<Table> {
         let known = ["title", "note", "columns", "width", "sql"];
-        let fields = self.reader.fields(node, at, &known)?;
+        let fields = self.reader.fields(node, place, &known)?;
         let title = self.reader.required_text(&fields, "title");
         let query = self.query(&fields);
         let columns = fields.get("columns");
@@ -364,36 +382,30 @@ impl Source<'_, '_> {
     /// `{revenue: {title: Revenue, format: currency}}`.
     fn measures(&mut self, node: &Node, at: &str, formats: bool) -> Vec<Measure> {
         let plain = |column: String| Measure { label: column.clone(), column, format: None };
-        match &node.value {
-            Value::List(nodes) => {
+        match &node.tree {
+            Tree::List(nodes) => {
                 let columns = nodes.iter().enumerate();
                 columns
                     .filter_map(|(i, node)| self.reader.text_of(node, &format!("{at}.{i}")))
                     .map(plain)
                     .collect()
             }
-            Value::Map(_) => {
-                let entries = self.reader.entries(node, at);
-                let Value::Map(columns) = &node.value else { return Vec::new() };
-                entries.map_or_else(Vec::new, |_| {
-                    let columns = columns.iter();
-                    columns
-                        .filter_map(|(key, node)| {
-                            self.measure(&key.name, node, &format!("{at}.{}", key.name), formats)
-                        })
-                        .collect()
-                })
+            Tree::Map(entries) => {
+                let measure = |Entry { key, node, .. }: &Entry| {
+                    self.measure(key, node, &format!("{at}.{key}"), formats)
+                };
+                entries.iter().filter_map(measure).collect()
             }
             _ => self.reader.text_of(node, at).map(plain).into_iter().collect(),
         }
     }
 
     fn measure(&mut self, column: &str, node: &Node, at: &str, formats: bool) -> Option<Measure> {
-        if !formats || !matches!(node.value, Value::Map(_)) {
+        if !formats || !matches!(node.tree, Tree::Map(_)) {
             let label = self.reader.text_of(node, at)?;
             return Some(Measure { column: column.into(), label, format: None });
         }
-        let fields = self.reader.fields(node, at, &["title", "format"])?;
+        let fields = self.reader.fields(node, (at, node.span.into()), &["title", "format"])?;
         let label = self.reader.text(&fields, "title").unwrap_or_else(|| column.into());
         let format = self.reader.choice(&fields, "format", &Format::WORDS);
         Some(Measure { column: column.into(), label, format })
@@ -402,7 +414,7 @@ impl Source<'_, '_> {
     /// The statement behind `sql:`, itself or in the file that it names.
     fn query(&mut self, fields: &Fields<'_>) -> Option<Query> {
         let text = self.reader.required_text(fields, "sql")?;
-        let range = fields.get("sql").map_or(0..0, |node| node.range.clone());
+        let range = fields.get("sql").map_or(0..0, |node| node.span.into());
         let at = fields.at("sql");
         let query = if Query::names_a_file(&text) {
             let sql = self.files.get(&text)?.clone();
@@ -410,7 +422,7 @@ impl Source<'_, '_> {
         } else {
             Query { sql: text, at, file: None, range }
         };
-        for fault in query.check(self.inputs) {
+        for fault in query.check(&self.known) {
             let place = query.locate(fault.range, (self.path, self.text));
             let problem = self.reader.problem(&query.at, 0..0, fault.message);
             problem.help = fault.help;
@@ -418,4 +430,9 @@ impl Source<'_, '_> {
         }
         Some(query)
     }
+}
+
+/// The place of a key in a mapping.
+fn key_range(mapping: Option<&Node>, key: &str) -> Range<usize> {
+    mapping.and_then(|node| node.entry(key)).map_or(0..0, |entry| entry.key_span.into())
 }

@@ -2,7 +2,7 @@
 
 mod marks;
 
-pub(super) use marks::{points_alone, shade};
+pub(super) use marks::{points_alone, shade, stroke};
 
 use super::canvas::{
     Align, BODY, Canvas, Draw, LABEL, Size, TITLE, Type, fitted, text_width, wrapped,
@@ -16,7 +16,8 @@ use orchestrator::attempt::TaskError;
 use plotters::prelude::DrawingBackend;
 
 const PADDING: f64 = 24.0;
-const LEADING: f64 = 19.0;
+const LEADING: f64 = 20.0;
+const LEGEND: f64 = 25.0;
 
 /// A picture of a figure.
 pub(super) struct Picture<'f> {
@@ -132,18 +133,18 @@ impl Picture<'_> {
         if let Some(note) = heading.note {
             top += LEADING * wrapped(note, BODY.size, room).len() as f64;
         }
-        top += LEADING * self.legend_lines(room).len() as f64;
+        top += LEGEND * self.legend_lines(room).len() as f64;
         if self.figure.y_title.is_some() {
-            top += LEADING;
+            top += LEGEND;
         }
         top + 22.0
     }
 
     /// The legend's entries, as many in a line as fit.
-    fn legend_lines(&self, room: f64) -> Vec<Vec<(usize, String)>> {
-        let mut lines: Vec<Vec<(usize, String)>> = Vec::new();
+    fn legend_lines(&self, room: f64) -> Vec<Vec<(Colour, String)>> {
+        let mut lines: Vec<Vec<(Colour, String)>> = Vec::new();
         let mut used = room;
-        for (index, name) in self.figure.legend().into_iter().enumerate() {
+        for (name, colour) in self.figure.legend() {
             let name = fitted(name, LABEL.size, room - 40.0);
             let width = entry_width(&name);
             if used + width > room || lines.is_empty() {
@@ -151,7 +152,7 @@ impl Picture<'_> {
                 used = 0.0;
             }
             used += width;
-            lines.last_mut().expect("a line was pushed").push((index, name));
+            lines.last_mut().expect("a line was pushed").push((colour, name));
         }
         if let Shape::Grid { .. } = self.figure.shape {
             lines.push(Vec::new());
@@ -171,10 +172,10 @@ impl Picture<'_> {
         }
         let is_grid = matches!(self.figure.shape, Shape::Grid { .. });
         for line in self.legend_lines(room) {
-            baseline += LEADING + 2.0;
+            baseline += LEGEND;
             let mut x = PADDING;
-            for (index, name) in line {
-                canvas.rect((x, baseline - 9.5), (10.0, 10.0), (Colour::Series(index), 1.0))?;
+            for (colour, name) in line {
+                canvas.rect((x, baseline - 9.5), (10.0, 10.0), (colour, 1.0))?;
                 canvas.text((x + 16.0, baseline), &name, LABEL_INK, Align::Left)?;
                 x += entry_width(&name);
             }
@@ -183,7 +184,7 @@ impl Picture<'_> {
             }
         }
         if let Some(title) = &self.figure.y_title {
-            baseline += LEADING + 2.0;
+            baseline += LEGEND;
             canvas.text((PADDING, baseline), title, LABEL, Align::Left)?;
         }
         Ok(())

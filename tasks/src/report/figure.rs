@@ -3,6 +3,7 @@
 use super::dashboard::{Chart, ChartKind, MAX_SERIES, Measure};
 use super::data::{Column, Frame};
 use super::format::{self, Grain, Numbers};
+use super::theme::Colour;
 use super::yaml::listed;
 use std::collections::HashMap;
 
@@ -15,6 +16,8 @@ pub(super) struct Figure {
     pub(super) numbers: Numbers,
     /// How numbers along x are written.
     pub(super) x_numbers: Numbers,
+    /// Whether x holds numbers or times.
+    pub(super) x_is_ordered: bool,
     pub(super) x_title: Option<String>,
     pub(super) y_title: Option<String>,
 }
@@ -54,12 +57,14 @@ impl Positions {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Series {
     pub(super) name: String,
+    pub(super) colour: Colour,
     pub(super) values: Vec<Option<f64>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Points {
     pub(super) name: String,
+    pub(super) colour: Colour,
     pub(super) x: Vec<f64>,
     pub(super) y: Vec<f64>,
 }
@@ -88,16 +93,21 @@ impl Figure {
             shape,
             numbers,
             x_numbers: x.numbers(chart.x_format, currency),
+            x_is_ordered: !matches!(x, Column::Text(_)),
             x_title: chart.x_title.clone(),
             y_title: chart.y_title.clone(),
         })
     }
 
-    /// The names of the series, where there is more than one thing to tell apart.
-    pub(super) fn legend(&self) -> Vec<&str> {
-        let names: Vec<&str> = match &self.shape {
-            Shape::Aligned { series, .. } => series.iter().map(|one| one.name.as_str()).collect(),
-            Shape::Points { series, .. } => series.iter().map(|one| one.name.as_str()).collect(),
+    /// The names and colours of the series, where there is more than one thing to tell apart.
+    pub(super) fn legend(&self) -> Vec<(&str, Colour)> {
+        let names: Vec<(&str, Colour)> = match &self.shape {
+            Shape::Aligned { series, .. } => {
+                series.iter().map(|one| (one.name.as_str(), one.colour)).collect()
+            }
+            Shape::Points { series, .. } => {
+                series.iter().map(|one| (one.name.as_str(), one.colour)).collect()
+            }
             _ => Vec::new(),
         };
         if names.len() > 1 { names } else { Vec::new() }
@@ -150,7 +160,7 @@ impl Figure {
 pub(super) fn column<'f>(frame: &'f Frame, name: &str) -> Result<&'f Column, String> {
     let missing = || {
         let has = listed(&frame.names());
-        let near = super::yaml::nearest(name, frame.names().into_iter());
+        let near = crate::engine::nearest(name, frame.names().into_iter());
         let help = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         format!("the query gives no column `{name}`: it gives {has}{help}")
     };
@@ -244,7 +254,7 @@ fn positions(
             Ok((Positions::Numbers(at), index))
         }
         _ => {
-            let (all, index) = distinct(&names(frame, &chart.x)?);
+            let (all, index) = ordered(frame, &chart.x)?;
             Ok((Positions::Names(all), index.into_iter().map(Some).collect()))
         }
     }
@@ -253,8 +263,9 @@ fn positions(
 fn aligned(chart: &Chart, frame: &Frame, x: &Column) -> Result<Shape, String> {
     let (at, position_of) = positions(chart, frame, x)?;
     let (labels, series_of) = series(chart, frame)?;
-    let empty = |name: String| Series { name, values: vec![None; at.len()] };
-    let mut all: Vec<Series> = labels.into_iter().map(empty).collect();
+    let colours = colours(chart, &labels);
+    let empty = |(name, colour)| Series { name, colour, values: vec![None; at.len()] };
+    let mut all: Vec<Series> = labels.into_iter().zip(colours).map(empty).collect();
     let mut seen = vec![false; at.len() * all.len()];
     for (nth, Measure { column, .. }) in chart.y.iter().enumerate() {
         let values = numbers(frame, column)?;
@@ -295,6 +306,19 @@ fn series(chart: &Chart, frame: &Frame) -> Result<(Vec<String>, Option<Vec<usize
     Ok((all, Some(of_row)))
 }
 
+/// A colour for each series; the muted one has none of its own.
+fn colours(chart: &Chart, labels: &[String]) -> Vec<Colour> {
+    let mut next = 0;
+    let colour = |label: &String| {
+        if chart.muted.as_ref() == Some(label) {
+            return Colour::Edge;
+        }
+        next += 1;
+        Colour::Series(next - 1)
+    };
+    labels.iter().map(colour).collect()
+}
+
 fn scatter(chart: &Chart, frame: &Frame, x: &Column) -> Result<Shape, String> {
     let (labels, series_of) = series(chart, frame)?;
     let (time, at): (Option<Grain>, Vec<Option<f64>>) = match x {
@@ -303,8 +327,9 @@ fn scatter(chart: &Chart, frame: &Frame, x: &Column) -> Result<Shape, String> {
         }
         _ => (None, numbers(frame, &chart.x)?.to_vec()),
     };
-    let empty = |name| Points { name, x: Vec::new(), y: Vec::new() };
-    let mut all: Vec<Points> = labels.into_iter().map(empty).collect();
+    let colours = colours(chart, &labels);
+    let empty = |(name, colour)| Points { name, colour, x: Vec::new(), y: Vec::new() };
+    let mut all: Vec<Points> = labels.into_iter().zip(colours).map(empty).collect();
     for (nth, Measure { column, .. }) in chart.y.iter().enumerate() {
         let values = numbers(frame, column)?;
         for row in 0..frame.rows {
@@ -339,6 +364,9 @@ fn grid(chart: &Chart, frame: &Frame, _x: &Column) -> Result<Shape, String> {
             ));
         }
         cells[i][j] = values[row];
+    }
+    if cells.iter().flatten().all(Option::is_none) {
+        return Ok(Shape::Empty);
     }
     Ok(Shape::Grid { columns, rows, cells })
 }

@@ -48,22 +48,43 @@ impl Numbers {
         }
     }
 
-    /// The number as a heading or a label shows it: three figures that count.
+    /// The number as a heading or a label shows it: exactly if it is short, else with three figures
+    /// that count.
     pub(super) fn short(&self, value: f64) -> String {
         if self.format == Format::Percent {
             return percent(value, 1);
         }
-        let rounded = three_figures(value.abs());
-        let (unit, name) = unit(rounded);
-        let text = if unit == 1.0 {
-            let places = if self.format == Format::Integer { 0 } else { figures_left(rounded) };
-            let counted = if self.format == Format::Integer { value.abs() } else { rounded };
-            grouped(counted, places)
-        } else {
+        let size = value.abs();
+        if size >= 99_999.5 {
+            let rounded = three_figures(size);
+            let (unit, name) = unit(rounded);
             let scaled = rounded / unit;
-            format!("{}{NO_BREAK_SPACE}{name}", trimmed(scaled, figures_left(scaled)))
+            let number = trimmed(scaled, figures_left(scaled));
+            return self.signed(value, &format!("{number}{NO_BREAK_SPACE}{name}"));
+        }
+        let places = match self.format {
+            Format::Integer => 0,
+            Format::Currency if size >= 999.995 => 0,
+            Format::Currency => 2,
+            _ => figures_left(size),
         };
-        self.signed(value, &text)
+        self.signed(value, &grouped(size, places))
+    }
+
+    /// The labels of some values that stand beside one another: in one unit, if the largest needs one.
+    pub(super) fn labels(&self, values: &[Option<f64>]) -> Vec<String> {
+        let largest = values.iter().flatten().fold(0.0_f64, |most, value| most.max(value.abs()));
+        let (unit, name) = unit(three_figures(largest));
+        let in_unit = self.format != Format::Percent && largest >= 99_999.5;
+        let label = |value: f64| {
+            if !in_unit || value == 0.0 {
+                return self.short(value);
+            }
+            let scaled = three_figures(value.abs()) / unit;
+            let number = grouped(scaled, figures_left(scaled).min(1));
+            self.signed(value, &format!("{number}{NO_BREAK_SPACE}{name}"))
+        };
+        values.iter().map(|value| value.map(label).unwrap_or_default()).collect()
     }
 
     /// The labels of an axis' ticks, in one unit and with as many decimals as they need.
@@ -245,10 +266,11 @@ mod tests {
         check(Format::Integer, 1_234_567.0, "1,234,567", "1.23 M");
         check(Format::Integer, 999_950.0, "999,950", "1 M");
         check(Format::Integer, 388_400.0, "388,400", "388 k");
-        check(Format::Integer, -12_345.0, "-12,345", "-12.3 k");
+        check(Format::Integer, -12_345.0, "-12,345", "-12,345");
         check(Format::Decimal, 4.1234, "4.12", "4.12");
         check(Format::Decimal, 0.001234, "0.00123", "0.00");
-        check(Format::Currency, 1_234.5, "$1,234.50", "$1,230");
+        check(Format::Currency, 1_234.56, "$1,234.56", "$1,235");
+        check(Format::Currency, 87.05, "$87.05", "$87.05");
         check(Format::Currency, -2_500_000.0, "-$2,500,000.00", "-$2.5 M");
         check(Format::Currency, -0.001, "$0.00", "$0.00");
         check(Format::Percent, 0.934, "93.4 %", "93.4 %");
@@ -267,6 +289,16 @@ mod tests {
         assert_eq!(labels(Format::Percent, &[0.0, 0.05, 0.1]), "0 | 5 % | 10 %");
         assert_eq!(labels(Format::Decimal, &[3.5, 4.0, 4.5]), "3.5 | 4.0 | 4.5");
         assert_eq!(labels(Format::Integer, &[-200.0, 0.0, 200.0]), "-200 | 0 | 200");
+    }
+
+    #[test]
+    fn labels_share_a_unit() {
+        let labels = |values: &[f64]| {
+            let values: Vec<Option<f64>> = values.iter().copied().map(Some).collect();
+            plain(&Numbers::new(Format::Integer, "$").labels(&values).join(" | "))
+        };
+        assert_eq!(labels(&[360_123.0, 69_829.0, 480.0, 0.0]), "360 k | 69.8 k | 0.5 k | 0");
+        assert_eq!(labels(&[9_360.0, 69_829.0]), "9,360 | 69,829");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::figure::{Figure, Shape};
 use super::format::{self, DAY, Grain};
 use super::plotly::plot;
 use super::query::Query;
-use super::theme::{Colour, SERIES, Theme};
+use super::theme::{Colour, Theme};
 use askama::Template;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -56,7 +56,8 @@ pub(super) struct ChartView<'d> {
     y_title: Option<&'d str>,
     is_half: bool,
     is_empty: bool,
-    legend: Vec<String>,
+    /// Names, and the names of their colours.
+    legend: Vec<(String, String)>,
     /// The lowest and highest value of a heat map.
     shades: Option<(String, String)>,
     svg: String,
@@ -158,6 +159,7 @@ impl<'d> ChartView<'d> {
             (figure.numbers.short(low), figure.numbers.short(high))
         });
         let name = &chart.name;
+        let legend = figure.legend().into_iter();
         Ok(ChartView {
             name,
             title: &chart.title,
@@ -165,7 +167,7 @@ impl<'d> ChartView<'d> {
             y_title: chart.y_title.as_deref(),
             is_half: chart.width == Width::Half,
             is_empty: figure.shape == Shape::Empty,
-            legend: figure.legend().into_iter().map(str::to_owned).collect(),
+            legend: legend.map(|(name, colour)| (name.to_owned(), colour.name())).collect(),
             shades,
             svg: themed(&canvas::svg(&picture, picture.size(), &chart.title)?),
             plot: plot(&picture),
@@ -292,14 +294,12 @@ fn colours() -> String {
         let (name, light, dark) =
             (colour.name(), Theme::Light.hex(colour), Theme::Dark.hex(colour));
         let _ = write!(css, " --{name}: light-dark({light}, {dark});");
+        let _ = writeln!(rules, ".b-{name} {{ background: var(--{name}); }}");
         let _ = writeln!(rules, ".still .f-{name} {{ fill: var(--{name}); }}");
         let _ = writeln!(rules, ".still .s-{name} {{ stroke: var(--{name}); }}");
     }
     css.push_str(" }\n");
     css.push_str(&rules);
-    for index in 0..SERIES {
-        let _ = writeln!(css, ".c{index} {{ background: var(--series{index}); }}");
-    }
     for shade in 0..5 {
         let share = super::draw::shade(f64::from(shade) / 4.0) * 100.0;
         let _ = writeln!(

@@ -5,7 +5,7 @@
 //! takes text for a small HTML.
 
 use super::dashboard::ChartKind;
-use super::draw::{Picture, points_alone};
+use super::draw::{Picture, points_alone, stroke};
 use super::figure::{Figure, Points, Positions, Series, Shape};
 use super::format::{self, Format, Grain, Numbers};
 use super::ticks::Scale;
@@ -14,7 +14,8 @@ use serde_json::{Map, Value, json};
 /// Height of labels and title below the axis.
 const BELOW: f64 = 56.0;
 
-/// `{"data": [...], "layout": {...}}`
+/// `{"data": [...], "layout": {...}}`, and in `tick_width` the room that a tick along x needs: where
+/// there is less, the page leaves some of them out.
 pub(super) fn plot(picture: &Picture<'_>) -> Value {
     let figure = picture.figure;
     let mut layout = base(picture);
@@ -28,13 +29,19 @@ pub(super) fn plot(picture: &Picture<'_>) -> Value {
         Shape::Bins { edges, counts } => bins(picture, (edges, counts), &mut layout),
         Shape::Empty => Vec::new(),
     };
-    json!({"data": data, "layout": layout})
+    let tick_width = match &figure.shape {
+        _ if figure.kind == ChartKind::HorizontalBar => Some(56),
+        // Of names in no order, none goes without saying.
+        _ if !figure.x_is_ordered => None,
+        _ => Some(34),
+    };
+    json!({"data": data, "layout": layout, "tick_width": tick_width})
 }
 
 fn base(picture: &Picture<'_>) -> Map<String, Value> {
     let axis = json!({
         "automargin": true, "fixedrange": true, "showgrid": false, "zeroline": false,
-        "linecolor": "@edge", "tickcolor": "@edge", "gridcolor": "@line",
+        "showline": false, "ticks": "", "ticklabelstandoff": 6, "linecolor": "@edge", "tickcolor": "@edge", "gridcolor": "@line",
         "zerolinecolor": "@edge", "zerolinewidth": 1, "tickfont": {"size": 12},
     });
     let mut x = axis.clone();
@@ -90,6 +97,35 @@ fn set_values(layout: &mut Map<String, Value>, axis: &str, scale: &Scale, number
     );
 }
 
+/// An axis with these names, the longer ones in lines of one word or two.
+fn set_names(layout: &mut Map<String, Value>, names: &[String]) {
+    let in_lines = |name: &String| {
+        let lines = wrapped_at(name, (96 / names.len().max(1)).clamp(4, 12));
+        lines.iter().map(|line| escaped(line)).collect::<Vec<_>>().join("<br>")
+    };
+    set(layout, "xaxis", json!({"type": "category"}));
+    if names.len() <= 40 {
+        let at: Vec<String> = names.iter().map(|name| escaped(name)).collect();
+        let text: Vec<String> = names.iter().map(in_lines).collect();
+        set(layout, "xaxis", json!({"tickvals": at, "ticktext": text}));
+    }
+}
+
+/// Lines of about so many characters, broken between words.
+fn wrapped_at(text: &str, characters: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + word.chars().count() < characters => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 fn aligned(
     picture: &Picture<'_>,
     (at, series): (&Positions, &[Series]),
@@ -110,7 +146,7 @@ fn aligned(
             at.iter().map(|at| number(*at)).collect()
         }
         Positions::Names(names) => {
-            set(layout, "xaxis", json!({"type": "category"}));
+            set_names(layout, names);
             names.iter().map(|name| escaped(name).into()).collect()
         }
     };
@@ -125,9 +161,9 @@ fn aligned(
     let barmode = if figure.kind == ChartKind::StackedBar { "relative" } else { "group" };
     layout.insert("barmode".into(), barmode.into());
     let labelled = picture.has_labels(series);
-    let trace = |(index, one): (usize, &Series)| {
+    let trace = |one: &Series| {
         let mut trace = json!({"name": escaped(&one.name), "x": x, "y": values(&one.values)});
-        let colour = format!("@series{index}");
+        let colour = format!("@{}", one.colour.name());
         let value = d3(&figure.numbers, "y");
         if is_bar {
             trace["type"] = "bar".into();
@@ -139,40 +175,39 @@ fn aligned(
             }
         } else {
             trace["type"] = "scatter".into();
-            trace["line"] = json!({"color": colour, "width": 2});
+            trace["line"] = json!({"color": colour, "width": stroke(at.len(), one.colour)});
             trace["hovertemplate"] = format!("%{{fullData.name}}: {value}<extra></extra>").into();
-            line(&mut trace, figure, &one.values, (index, series.len()));
+            line(&mut trace, figure, &one.values, (&colour, series.len()));
         }
         trace
     };
-    series.iter().enumerate().map(trace).collect()
+    series.iter().map(trace).collect()
 }
 
 /// A line, or the area below it; values alone between gaps are dots.
-fn line(trace: &mut Value, figure: &Figure, values: &[Option<f64>], (index, of): (usize, usize)) {
+fn line(trace: &mut Value, figure: &Figure, values: &[Option<f64>], (colour, of): (&str, usize)) {
     let alone = points_alone(values);
     trace["mode"] = "lines".into();
     if alone.iter().any(|alone| *alone) {
         let sizes: Vec<u32> = alone.iter().map(|alone| if *alone { 5 } else { 0 }).collect();
         trace["mode"] = "lines+markers".into();
-        trace["marker"] = json!({"size": sizes, "color": format!("@series{index}"), "opacity": 1});
+        trace["marker"] = json!({"size": sizes, "color": colour, "opacity": 1});
     }
     if figure.kind != ChartKind::Area {
         return;
     }
     if of > 1 {
         trace["stackgroup"] = "all".into();
-        trace["fillcolor"] = format!("@series{index}/0.55").into();
+        trace["fillcolor"] = format!("{colour}/0.55").into();
     } else {
         trace["fill"] = "tozeroy".into();
-        trace["fillcolor"] = format!("@series{index}/0.16").into();
+        trace["fillcolor"] = format!("{colour}/0.16").into();
     }
 }
 
 /// Writes each bar's value at its end.
 fn label(trace: &mut Value, values: &[Option<f64>], numbers: &Numbers) {
-    let text = |value: &Option<f64>| value.map(|value| numbers.short(value)).unwrap_or_default();
-    trace["text"] = values.iter().map(text).collect::<Vec<_>>().into();
+    trace["text"] = numbers.labels(values).into();
     trace["textposition"] = "outside".into();
     trace["textfont"] = json!({"color": "@ink", "size": 12});
     trace["textangle"] = 0.into();
@@ -199,13 +234,13 @@ fn horizontal(
     let mut trace = json!({
         "type": "bar", "orientation": "h", "name": escaped(&one.name),
         "x": values(&one.values), "y": names,
-        "marker": {"color": "@series0"},
+        "marker": {"color": format!("@{}", one.colour.name())},
         "hovertemplate": format!("%{{y}}: {}<extra></extra>", d3(numbers, "x")),
     });
     if picture.has_labels(series) {
         label(&mut trace, &one.values, numbers);
-        let longest = one.values.iter().flatten().map(|value| numbers.short(*value));
-        let characters = longest.map(|text| text.chars().count()).max().unwrap_or(0);
+        let labels = numbers.labels(&one.values);
+        let characters = labels.iter().map(|text| text.chars().count()).max().unwrap_or(0);
         layout["margin"]["r"] = (12 + 7 * characters).into();
     }
     vec![trace]
@@ -231,7 +266,7 @@ fn points(
     set(layout, "yaxis", y);
     set(layout, "yaxis", d3_axis(&figure.numbers));
     layout.insert("dragmode".into(), "zoom".into());
-    let trace = |(index, points): (usize, &Points)| {
+    let trace = |points: &Points| {
         let x: Vec<Value> = match is_time {
             Some(grain) => points.x.iter().map(|x| time(*x as i64, grain)).collect(),
             None => points.x.iter().map(|x| number(*x)).collect(),
@@ -241,11 +276,11 @@ fn points(
         json!({
             "type": "scatter", "mode": "markers", "name": escaped(&points.name),
             "x": x, "y": points.y.iter().map(|y| number(*y)).collect::<Vec<_>>(),
-            "marker": {"color": format!("@series{index}"), "size": 7, "opacity": 0.6},
+            "marker": {"color": format!("@{}", points.colour.name()), "size": 7, "opacity": 0.6},
             "hovertemplate": format!("{name}{x_value}<br>{value}<extra></extra>"),
         })
     };
-    series.iter().enumerate().map(trace).collect()
+    series.iter().map(trace).collect()
 }
 
 fn grid(
@@ -255,7 +290,7 @@ fn grid(
 ) -> Vec<Value> {
     let (low, high) = figure.value_range();
     let texts = |names: &[String]| names.iter().map(|name| escaped(name)).collect::<Vec<_>>();
-    set(layout, "xaxis", json!({"type": "category"}));
+    set_names(layout, columns);
     set(layout, "yaxis", json!({"type": "category", "autorange": "reversed"}));
     let z: Vec<Value> = cells.iter().map(|row| values(row)).collect();
     vec![json!({

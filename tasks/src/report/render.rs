@@ -38,16 +38,15 @@ impl Answers {
 
 /// Writes `index.html`, `charts/` and `data/` into the directory. Returns the bytes written.
 ///
-/// `path` is the dashboard's, for errors and for readers who want to change it. `proceed` is asked
-/// before each part.
+/// `proceed` is asked before each part.
 pub(super) fn write(
     directory: &Path,
-    path: &str,
     dashboard: &Dashboard,
     answers: &Answers,
     made: &Made,
     proceed: &dyn Fn() -> Result<(), TaskError>,
 ) -> Result<u64, TaskError> {
+    let path = dashboard.path.as_str();
     let writer = Writer { directory, path };
     for part in ["charts", "data"] {
         let part = directory.join(part);
@@ -98,8 +97,7 @@ struct Writer<'a> {
 impl Writer<'_> {
     /// An error of one part of the dashboard, with its place.
     fn error(&self, query: &Query, error: impl Display) -> TaskError {
-        let part = query.at.trim_end_matches(".sql");
-        TaskError::permanent(format!("{}: `{part}`: {error}", self.path))
+        TaskError::permanent(format!("{}: `{}`: {error}", self.path, query.part()))
     }
 
     fn frame(&self, query: &Query, answer: &Answer) -> Result<Frame, TaskError> {

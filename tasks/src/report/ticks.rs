@@ -42,13 +42,14 @@ fn spread(low: f64, high: f64) -> (f64, f64) {
     if low == 0.0 { (0.0, 1.0) } else { (low - low.abs() / 2.0, low + low.abs() / 2.0) }
 }
 
-/// 1, 2 or 5 times a power of ten.
+/// 1, 2, 2.5 or 5 times a power of ten. Not 2.5 itself: whole things have no halves.
 fn step(low: f64, high: f64, count: usize) -> f64 {
     let rough = (high - low) / count.max(1) as f64;
     let power = 10_f64.powf(rough.log10().floor());
     let factor = match rough / power {
         ratio if ratio <= 1.0 => 1.0,
         ratio if ratio <= 2.0 => 2.0,
+        ratio if ratio <= 2.5 && power != 1.0 => 2.5,
         ratio if ratio <= 5.0 => 5.0,
         _ => 10.0,
     };
@@ -191,7 +192,7 @@ mod tests {
     fn round_numbers() {
         assert_eq!(Scale::around(0.0, 9.3, 5).ticks, [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
         assert_eq!(Scale::around(-3.0, 12.0, 4).ticks, [-5.0, 0.0, 5.0, 10.0, 15.0]);
-        assert_eq!(Scale::around(0.0, 0.9, 4).ticks, [0.0, 0.5, 1.0]);
+        assert_eq!(Scale::around(0.0, 0.9, 4).ticks, [0.0, 0.25, 0.5, 0.75, 1.0]);
         assert_eq!(Scale::around(0.1, 0.32, 3).ticks, [0.1, 0.2, 0.3, 0.4]);
         assert_eq!(Scale::within(3.0, 17.0, 4).ticks, [5.0, 10.0, 15.0]);
         let flat = Scale::around(7.0, 7.0, 4);

@@ -1,45 +1,19 @@
-//! YAML as a tree that knows where each of its parts stands, and reading it part by part, so that
-//! all problems of a file are found at once.
+//! Reading a dashboard's YAML part by part, so that all its problems are found at once.
 
+use crate::engine::nearest;
 use orchestrator::kind::{FilePlace, Problem};
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_yaml::Spanned;
-use std::fmt;
+use orchestrator::yaml::{Entry, Node, Tree, parse};
+use std::fmt::Display;
 use std::ops::Range;
 
-/// A value and the bytes of the file that it was read from.
-#[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) value: Value,
-    pub(super) range: Range<usize>,
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum Value {
-    Null,
-    Bool(bool),
-    Number(f64),
-    Text(String),
-    List(Vec<Node>),
-    Map(Vec<(Key, Node)>),
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Key {
-    pub(super) name: String,
-    pub(super) range: Range<usize>,
-}
-
-impl Value {
-    fn describe(&self) -> &'static str {
-        match self {
-            Value::Null => "nothing",
-            Value::Bool(_) => "a boolean",
-            Value::Number(_) => "a number",
-            Value::Text(_) => "text",
-            Value::List(_) => "a list",
-            Value::Map(_) => "a mapping",
-        }
+fn describe(tree: &Tree) -> &'static str {
+    match tree {
+        Tree::Null => "nothing",
+        Tree::Bool(_) => "a boolean",
+        Tree::Number(_) => "a number",
+        Tree::Text(_) | Tree::Unknown(_) => "text",
+        Tree::List(_) => "a list",
+        Tree::Map(_) => "a mapping",
     }
 }
 
@@ -53,14 +27,15 @@ pub(super) struct Reader<'a> {
 /// A mapping of the file: its place in the file's tree, and its entries.
 pub(super) struct Fields<'n> {
     at: String,
+    /// Where to point at for what the mapping lacks.
     range: Range<usize>,
-    entries: &'n [(Key, Node)],
+    pub(super) entries: &'n [Entry],
 }
 
 impl<'n> Fields<'n> {
     pub(super) fn get(&self, key: &str) -> Option<&'n Node> {
-        let entry = self.entries.iter().find(|(name, _)| name.name == key);
-        entry.map(|(_, node)| node).filter(|node| !matches!(node.value, Value::Null))
+        let entry = self.entries.iter().find(|entry| entry.key == key);
+        entry.map(|entry| &entry.node).filter(|node| node.tree != Tree::Null)
     }
 
     /// The place of one of the entries: `charts.sales.kind`.
@@ -80,20 +55,15 @@ impl<'a> Reader<'a> {
 
     /// The file as a tree.
     pub(super) fn parse(&mut self, text: &str) -> Option<Node> {
-        let options = serde_yaml::options! {
-            duplicate_keys: serde_yaml::options::DuplicateKeyPolicy::PassThrough,
-            strict_booleans: true,
+        let (root, problems) = match parse(self.path, text) {
+            Ok((root, problems)) => (Some(root), problems),
+            Err(problem) => (None, vec![*problem]),
         };
-        match serde_yaml::from_str_with_options::<Spanned<Tree>>(text, options) {
-            Ok(tree) => Some(node(tree)),
-            Err(error) => {
-                let range = error.location().map_or(0..0, |at| range(&at));
-                let message = error.to_string();
-                let first = message.lines().next().unwrap_or("unreadable").to_owned();
-                self.problem("", range, format!("this is not valid YAML: {first}"));
-                None
-            }
+        for problem in problems {
+            let range = problem.span.unwrap_or(0..0);
+            self.problem(&problem.path, range, problem.message).help = problem.help;
         }
+        root
     }
 
     /// Notes a problem, which may be given help afterwards.
@@ -101,7 +71,7 @@ impl<'a> Reader<'a> {
         &mut self,
         at: &str,
         range: Range<usize>,
-        message: impl fmt::Display,
+        message: impl Display,
     ) -> &mut Problem {
         let message =
             if at.is_empty() { message.to_string() } else { format!("`{at}`: {message}") };
@@ -111,40 +81,38 @@ impl<'a> Reader<'a> {
         self.problems.last_mut().expect("it was just pushed")
     }
 
-    /// A mapping with none but these keys, each once.
+    /// A mapping with none but these keys. `range` is where to point at for what it lacks.
     pub(super) fn fields<'n>(
         &mut self,
         node: &'n Node,
-        at: &str,
+        (at, range): (&str, Range<usize>),
         known: &[&str],
     ) -> Option<Fields<'n>> {
-        let fields = self.entries(node, at)?;
-        for (key, _) in fields.entries {
-            if !known.contains(&key.name.as_str()) {
-                let message = format!("there is no key `{}` here", key.name);
-                let help = match nearest(&key.name, known.iter().copied()) {
+        let fields = self.entries(node, (at, range))?;
+        for entry in fields.entries {
+            if !known.contains(&entry.key.as_str()) {
+                let message = format!("there is no key `{}` here", entry.key);
+                let help = match nearest(&entry.key, known.iter().copied()) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("the keys are {}", listed(known)),
                 };
-                self.problem(at, key.range.clone(), message).help = Some(help);
+                self.problem(at, entry.key_span.into(), message).help = Some(help);
             }
         }
         Some(fields)
     }
 
-    /// A mapping with keys of the writer's choice, each once.
-    pub(super) fn entries<'n>(&mut self, node: &'n Node, at: &str) -> Option<Fields<'n>> {
-        let Value::Map(entries) = &node.value else {
+    /// A mapping with keys of the writer's choice.
+    pub(super) fn entries<'n>(
+        &mut self,
+        node: &'n Node,
+        (at, range): (&str, Range<usize>),
+    ) -> Option<Fields<'n>> {
+        let Some(entries) = node.as_map() else {
             self.unexpected(at, node, "a mapping of keys to values");
             return None;
         };
-        for (i, (key, _)) in entries.iter().enumerate() {
-            if entries[..i].iter().any(|(earlier, _)| earlier.name == key.name) {
-                let message = format!("the key `{}` is there twice", key.name);
-                self.problem(at, key.range.clone(), message).help = Some("remove one".into());
-            }
-        }
-        Some(Fields { at: at.into(), range: node.range.clone(), entries })
+        Some(Fields { at: at.into(), range, entries })
     }
 
     pub(super) fn text(&mut self, fields: &Fields<'_>, key: &str) -> Option<String> {
@@ -153,13 +121,13 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn text_of(&mut self, node: &Node, at: &str) -> Option<String> {
-        match &node.value {
-            Value::Text(text) if !text.trim().is_empty() => Some(text.clone()),
-            Value::Text(_) => {
-                self.problem(at, node.range.clone(), "this is empty");
+        match node.as_text() {
+            Some(text) if !text.trim().is_empty() => Some(text.to_owned()),
+            Some(_) => {
+                self.problem(at, node.span.into(), "this is empty");
                 None
             }
-            _ => {
+            None => {
                 self.unexpected(at, node, "text");
                 None
             }
@@ -195,7 +163,7 @@ impl<'a> Reader<'a> {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("it may be {}", listed(&all)),
             };
-            let range = fields.get(key).map_or(0..0, |node| node.range.clone());
+            let range = fields.get(key).map_or(0..0, |node| node.span.into());
             let message = format!("`{text}` is not known here");
             self.problem(&fields.at(key), range, message).help = Some(help);
         }
@@ -203,24 +171,15 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn unexpected(&mut self, at: &str, node: &Node, wanted: &str) -> &mut Problem {
-        let message = format!("{wanted} is needed here, not {}", node.value.describe());
-        let help = match node.value {
-            Value::Bool(_) | Value::Number(_) if wanted == "text" => "put it in quotes",
+        let message = format!("{wanted} is needed here, not {}", describe(&node.tree));
+        let help = match node.tree {
+            Tree::Bool(_) | Tree::Number(_) if wanted == "text" => "put it in quotes",
             _ => "",
         };
-        let problem = self.problem(at, node.range.clone(), message);
+        let problem = self.problem(at, node.span.into(), message);
         problem.help = (!help.is_empty()).then(|| help.to_owned());
         problem
     }
-}
-
-/// The name that was probably meant.
-pub(super) fn nearest<'s>(name: &str, known: impl Iterator<Item = &'s str>) -> Option<&'s str> {
-    known
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.len().max(name.len()) / 3)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
 }
 
 /// `a`, `b` and `c`.
@@ -230,100 +189,5 @@ pub(super) fn listed<S: AsRef<str>>(names: &[S]) -> String {
         None => String::new(),
         Some((last, [])) => last.clone(),
         Some((last, others)) => format!("{} and {last}", others.join(", ")),
-    }
-}
-
-/// What serde hands over, before the places are attached.
-enum Tree {
-    Null,
-    Bool(bool),
-    Number(f64),
-    Text(String),
-    List(Vec<Spanned<Tree>>),
-    Map(Vec<(Spanned<String>, Spanned<Tree>)>),
-}
-
-fn range(location: &serde_yaml::Location) -> Range<usize> {
-    let span = location.span();
-    let start = span.byte_offset().unwrap_or(0) as usize;
-    start..start + span.byte_len().unwrap_or(0) as usize
-}
-
-fn node(tree: Spanned<Tree>) -> Node {
-    let range = range(&tree.referenced);
-    let value = match tree.value {
-        Tree::Null => Value::Null,
-        Tree::Bool(value) => Value::Bool(value),
-        Tree::Number(value) => Value::Number(value),
-        Tree::Text(value) => Value::Text(value),
-        Tree::List(values) => Value::List(values.into_iter().map(node).collect()),
-        Tree::Map(entries) => {
-            let entry = |(key, value): (Spanned<String>, Spanned<Tree>)| {
-                let range = self::range(&key.referenced);
-                (Key { name: key.value, range }, node(value))
-            };
-            Value::Map(entries.into_iter().map(entry).collect())
-        }
-    };
-    Node { value, range }
-}
-
-impl<'de> Deserialize<'de> for Tree {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TreeVisitor)
-    }
-}
-
-struct TreeVisitor;
-
-impl<'de> Visitor<'de> for TreeVisitor {
-    type Value = Tree;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any YAML value")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Tree, E> {
-        Ok(Tree::Null)
-    }
-
-    fn visit_none<E: Error>(self) -> Result<Tree, E> {
-        Ok(Tree::Null)
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Tree, E> {
-        Ok(Tree::Bool(value))
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Tree, E> {
-        Ok(Tree::Number(value as f64))
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Tree, E> {
-        Ok(Tree::Number(value as f64))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Tree, E> {
-        Ok(Tree::Number(value))
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<Tree, E> {
-        Ok(Tree::Text(value.into()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Tree, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = access.next_element()? {
-            values.push(value);
-        }
-        Ok(Tree::List(values))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Tree, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(key) = access.next_key()? {
-            entries.push((key, access.next_value()?));
-        }
-        Ok(Tree::Map(entries))
     }
 }

@@ -10,7 +10,6 @@ use super::{Along, Area, LABEL_INK, Picture, Up};
 use orchestrator::attempt::TaskError;
 use plotters::prelude::DrawingBackend;
 
-const STROKE: f64 = 2.0;
 /// The share of its place that a bar, or a group of bars, fills.
 const FILLED: f64 = 0.7;
 /// With more bars than this, values written at them would be noise.
@@ -25,7 +24,7 @@ impl Picture<'_> {
     /// The axis of the values, where they stand upright.
     pub(in super::super) fn scale(&self) -> Scale {
         let (low, high) = self.figure.value_range();
-        Scale::around(low, high, (self.plot_height() / 60.0) as usize)
+        Scale::around(low, high, (self.plot_height() / 48.0) as usize)
     }
 
     pub(super) fn draw_aligned<B: DrawingBackend>(
@@ -64,8 +63,8 @@ impl Picture<'_> {
             _ => area.width() / at.len() as f64,
         };
         match self.figure.kind {
-            ChartKind::Line => series.iter().enumerate().try_for_each(|(index, one)| {
-                self.draw_line(canvas, index, &points(&x, &one.values, up))
+            ChartKind::Line => series.iter().try_for_each(|one| {
+                self.draw_line(canvas, one.colour, &points(&x, &one.values, up))
             }),
             ChartKind::Area => self.draw_areas(canvas, &x, series, up),
             ChartKind::StackedBar => self.draw_stacks(canvas, (&x, place), series, up),
@@ -86,15 +85,15 @@ impl Picture<'_> {
     fn draw_line<B: DrawingBackend>(
         &self,
         canvas: &mut Canvas<'_, B>,
-        index: usize,
+        colour: Colour,
         points: &[Option<(f64, f64)>],
     ) -> Result<(), TaskError> {
         for piece in points.split(Option::is_none) {
             let piece: Vec<(f64, f64)> = piece.iter().flatten().copied().collect();
             match piece[..] {
                 [] => {}
-                [point] => canvas.dot(point, STROKE, (Colour::Series(index), 1.0))?,
-                _ => canvas.curve(&piece, Colour::Series(index), STROKE)?,
+                [point] => canvas.dot(point, 2.0, (colour, 1.0))?,
+                _ => canvas.curve(&piece, colour, stroke(points.len(), colour))?,
             }
         }
         Ok(())
@@ -110,7 +109,7 @@ impl Picture<'_> {
     ) -> Result<(), TaskError> {
         let opacity = if series.len() > 1 { 0.55 } else { 0.16 };
         let mut below = vec![0.0; x.len()];
-        for (index, one) in series.iter().enumerate() {
+        for one in series {
             let above: Vec<Option<f64>> = match series.len() {
                 1 => one.values.clone(),
                 _ => {
@@ -126,10 +125,10 @@ impl Picture<'_> {
                 let floor = range.rev().map(|i| (x[i], up.at(below[i])));
                 outline.extend(floor);
                 if piece.len() > 1 {
-                    canvas.polygon(&outline, (Colour::Series(index), opacity))?;
+                    canvas.polygon(&outline, (one.colour, opacity))?;
                 }
             }
-            self.draw_line(canvas, index, &tops)?;
+            self.draw_line(canvas, one.colour, &tops)?;
             if series.len() > 1 {
                 below = above.into_iter().flatten().collect();
             }
@@ -147,16 +146,16 @@ impl Picture<'_> {
         let group = (place * FILLED).min(96.0 * series.len() as f64);
         let width = group / series.len() as f64;
         for (index, one) in series.iter().enumerate() {
-            for (x, value) in x.iter().zip(&one.values) {
+            let labels = self.figure.numbers.labels(&one.values);
+            for ((x, value), label) in x.iter().zip(&one.values).zip(labels) {
                 let Some(value) = *value else { continue };
                 let left = x - group / 2.0 + width * index as f64;
                 let (from, to) = (up.at(value.max(0.0)), up.at(value.min(0.0)));
                 let gap = if series.len() > 1 && width > 4.0 { 1.0 } else { 0.0 };
                 let size = ((width - gap).max(0.5), to - from);
-                canvas.rect((left, from), size, (Colour::Series(index), 1.0))?;
+                canvas.rect((left, from), size, (one.colour, 1.0))?;
                 if self.has_labels(series) && width > 28.0 {
                     let y = if value < 0.0 { to + 14.0 } else { from - 5.0 };
-                    let label = self.figure.numbers.short(value);
                     canvas.text((*x, y), &label, LABEL_INK, Align::Middle)?;
                 }
             }
@@ -179,7 +178,7 @@ impl Picture<'_> {
     ) -> Result<(), TaskError> {
         let width = (place * FILLED).min(96.0).max(0.5);
         let mut reached = vec![(0.0, 0.0); x.len()];
-        for (index, one) in series.iter().enumerate() {
+        for one in series {
             for ((x, value), reached) in x.iter().zip(&one.values).zip(&mut reached) {
                 let Some(value) = *value else { continue };
                 let from = if value < 0.0 { &mut reached.0 } else { &mut reached.1 };
@@ -187,7 +186,7 @@ impl Picture<'_> {
                 let (top, bottom) = (up.at(from.max(to)), up.at(from.min(to)));
                 *from = to;
                 let size = (width, (bottom - top - 0.75).max(0.25));
-                canvas.rect((x - width / 2.0, top), size, (Colour::Series(index), 1.0))?;
+                canvas.rect((x - width / 2.0, top), size, (one.colour, 1.0))?;
             }
         }
         Ok(())
@@ -210,10 +209,7 @@ impl Picture<'_> {
         let room = self.size().0 * 0.4;
         let names: Vec<String> = names.iter().map(|name| fitted(name, LABEL.size, room)).collect();
         let values = &series[0].values;
-        let label = |value: &Option<f64>| {
-            value.map(|value| self.figure.numbers.short(value)).unwrap_or_default()
-        };
-        let labels: Vec<String> = values.iter().map(label).collect();
+        let labels = self.figure.numbers.labels(values);
         let labelled = self.has_labels(series);
         let widest = labels.iter().map(|label| text_width(label, LABEL.size)).fold(0.0, f64::max);
         let area = self.area(&names, if labelled { widest + 12.0 } else { 16.0 });
@@ -235,7 +231,7 @@ impl Picture<'_> {
             let (from, to) = (along.at(value.min(0.0)), along.at(value.max(0.0)));
             let size = (to - from, row * FILLED);
             let top = y + row * (1.0 - FILLED) / 2.0;
-            canvas.rect((from, top), size, (Colour::Series(0), 1.0))?;
+            canvas.rect((from, top), size, (series[0].colour, 1.0))?;
             if labelled {
                 canvas.text((to + 6.0, baseline), &labels[i], LABEL_INK, Align::Left)?;
             }
@@ -265,9 +261,9 @@ impl Picture<'_> {
             None => self.draw_numbers(canvas, along, area)?,
         }
         canvas.rule((area.left, area.bottom), (area.right, area.bottom), Colour::Edge)?;
-        for (index, points) in series.iter().enumerate() {
+        for points in series {
             for (x, y) in points.x.iter().zip(&points.y) {
-                let fill = (Colour::Series(index), 0.6);
+                let fill = (points.colour, 0.6);
                 canvas.dot((along.at(*x), up.at(*y)), 3.25, fill)?;
             }
         }
@@ -328,6 +324,15 @@ impl Picture<'_> {
 
 fn points(x: &[f64], values: &[Option<f64>], up: Up) -> Vec<Option<(f64, f64)>> {
     x.iter().zip(values).map(|(x, value)| value.map(|value| (*x, up.at(value)))).collect()
+}
+
+/// The width of a line: a long, restless or muted one is thinner.
+pub(in super::super) fn stroke(points: usize, colour: Colour) -> f64 {
+    match colour {
+        Colour::Edge => 1.0,
+        _ if points > 120 => 1.75,
+        _ => 2.0,
+    }
 }
 
 /// Which values have a gap on both sides, so that no line shows them.
