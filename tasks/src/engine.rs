@@ -87,9 +87,8 @@ impl Engine {
 
     fn config(&self) -> SessionConfig {
         let partitions = self.options.partitions.unwrap_or_else(cores).max(1);
-        let mut config = SessionConfig::new()
-            .with_target_partitions(partitions)
-            .with_information_schema(true);
+        let mut config =
+            SessionConfig::new().with_target_partitions(partitions).with_information_schema(true);
         // Errors then tell the place of a column in the SQL.
         config.options_mut().sql_parser.collect_spans = true;
         config

@@ -25,13 +25,13 @@ mod yaml;
 
 use self::dashboard::Dashboard;
 use self::page::{Made, MadeFrom};
-use self::query::Query;
+use self::query::{Known, Query};
 use self::render::{Answer, Answers};
+use crate::engine::sql::plan;
 use crate::engine::{Engine, sql_error};
 use crate::places::Places;
 use async_trait::async_trait;
-use datafusion::common::{ScalarValue, TableReference};
-use datafusion::execution::context::SQLOptions;
+use datafusion::common::TableReference;
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 use indexmap::IndexMap;
@@ -70,11 +70,8 @@ struct Options {
     dashboard: String,
     /// Values for the queries, which name them as `$name`.
     #[serde(default)]
-    parameters: IndexMap<String, Parameter>,
+    parameters: IndexMap<String, Value>,
 }
-
-/// A value for a query: text, a number or a boolean.
-type Parameter = Value;
 
 #[async_trait]
 impl Kind for Report {
@@ -131,7 +128,10 @@ impl Kind for Report {
             return problems;
         }
         let inputs: Vec<&str> = task.inputs.keys().map(String::as_str).collect();
-        problems.extend(dashboard::read(path, files, &inputs).err().unwrap_or_default());
+        let parameters = task.options["parameters"].as_object().into_iter().flatten();
+        let parameters: Vec<&str> = parameters.map(|(name, _)| name.as_str()).collect();
+        let known = Known { inputs: &inputs, parameters: &parameters };
+        problems.extend(dashboard::read(path, files, known).err().unwrap_or_default());
         problems
     }
 
@@ -143,7 +143,7 @@ impl Kind for Report {
             let directory = places.artifacts().directory(&artifact).join(&attempt.run.id);
             return Ok(outcome(&directory));
         }
-        let dashboard = read(attempt, &options.dashboard)?;
+        let dashboard = read(attempt, &options)?;
         let session = self.engine.session(&attempt.scratch)?;
         let mut made = made(attempt);
         for port in attempt.inputs.keys() {
@@ -171,9 +171,12 @@ impl Kind for Report {
 }
 
 /// The dashboard, which the plan has checked.
-fn read(attempt: &Attempt, path: &str) -> Result<Dashboard, TaskError> {
+fn read(attempt: &Attempt, options: &Options) -> Result<Dashboard, TaskError> {
+    let path = &options.dashboard;
     let inputs: Vec<&str> = attempt.inputs.keys().map(String::as_str).collect();
-    dashboard::read(path, &attempt.files, &inputs).map_err(|problems| {
+    let parameters: Vec<&str> = options.parameters.keys().map(String::as_str).collect();
+    let known = Known { inputs: &inputs, parameters: &parameters };
+    dashboard::read(path, &attempt.files, known).map_err(|problems| {
         let messages: Vec<String> = problems.into_iter().map(|problem| problem.message).collect();
         TaskError::permanent(format!("{path}: {}", messages.join("; ")))
     })
@@ -230,22 +233,13 @@ async fn answer(
     options: &Options,
 ) -> Result<Answer, TaskError> {
     let place = query.place(&options.dashboard);
-    let part = query.part();
-    let failed = |error| {
-        let context = match &query.file {
-            Some(_) => format!("{}: `{part}`", options.dashboard),
-            None => format!("`{part}`"),
-        };
-        sql_error(&place, &query.sql, &error).context(context)
+    // An SQL file may serve several dashboards: say which one asked.
+    let asked = |error: TaskError| match &query.file {
+        Some(_) => error.context(format!("{}: `{}`", options.dashboard, query.part())),
+        None => error,
     };
-    let only_read =
-        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    let mut frame = session.sql_with_options(&query.sql, only_read).await.map_err(failed)?;
-    if !options.parameters.is_empty() {
-        let values = options.parameters.iter();
-        let values: Vec<_> = values.map(|(name, value)| (name.clone(), scalar(value))).collect();
-        frame = frame.with_param_values(values).map_err(failed)?;
-    }
+    let failed = |error| asked(sql_error(&place, &query.sql, &error));
+    let frame = plan(session, &place, &query.sql, &options.parameters).await.map_err(asked)?;
     let schema = Arc::new(frame.schema().as_arrow().clone());
     let mut stream = frame.execute_stream().await.map_err(failed)?;
     let mut batches = Vec::new();
@@ -263,18 +257,6 @@ async fn answer(
         batches.push(batch);
     }
     Ok(Answer { schema, batches })
-}
-
-fn scalar(value: &Parameter) -> ScalarValue {
-    match value {
-        Value::Bool(value) => ScalarValue::Boolean(Some(*value)),
-        Value::Number(number) => match number.as_i64() {
-            Some(whole) => ScalarValue::Int64(Some(whole)),
-            None => ScalarValue::Float64(number.as_f64()),
-        },
-        Value::String(text) => ScalarValue::Utf8(Some(text.clone())),
-        Value::Null | Value::Array(_) | Value::Object(_) => ScalarValue::Null,
-    }
 }
 
 /// Draws on a thread of its own. Returns the bytes written.

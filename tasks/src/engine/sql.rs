@@ -24,7 +24,8 @@ pub(crate) struct Fault {
 
 /// Whether the text is one query in valid SQL.
 pub(crate) fn check_query(sql: &str) -> Result<(), Fault> {
-    let statements = Parser::parse_sql(&GenericDialect {}, sql).map_err(|error| fault(sql, &error))?;
+    let statements =
+        Parser::parse_sql(&GenericDialect {}, sql).map_err(|error| fault(sql, &error))?;
     let whole = 0..sql.trim_end().len();
     match &statements[..] {
         [Statement::Query(_)] => Ok(()),
@@ -80,9 +81,9 @@ fn located(error: &ParserError) -> (String, Option<Location>) {
     };
     let lower_first = |text: &str| {
         let mut chars = text.chars();
-        chars.next().map_or_else(String::new, |first| {
-            first.to_lowercase().chain(chars).collect::<String>()
-        })
+        chars
+            .next()
+            .map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect::<String>())
     };
     let place = text.rsplit_once(" at Line: ").and_then(|(message, place)| {
         let (line, column) = place.split_once(", Column: ")?;
@@ -134,10 +135,8 @@ pub(crate) async fn plan_any(
     sql: &str,
     parameters: &IndexMap<String, Value>,
 ) -> Result<DataFrame, TaskError> {
-    let options = SQLOptions::new()
-        .with_allow_ddl(false)
-        .with_allow_dml(false)
-        .with_allow_statements(false);
+    let options =
+        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let planned = match ctx.sql_with_options(sql, options).await {
         Ok(frame) if parameters.is_empty() => Ok(frame),
         Ok(frame) => frame.with_param_values(scalars(parameters)),
@@ -235,10 +234,9 @@ fn schema_error(sql: &str, error: &SchemaError) -> (Option<Range<usize>>, String
             format!("column `{}` is in more than one input; write `input.{0}`", field.name),
         ),
         SchemaError::DuplicateUnqualifiedField { name }
-        | SchemaError::DuplicateQualifiedField { name, .. } => (
-            None,
-            format!("the query has two columns `{name}`; give one another name with `as`"),
-        ),
+        | SchemaError::DuplicateQualifiedField { name, .. } => {
+            (None, format!("the query has two columns `{name}`; give one another name with `as`"))
+        }
     }
 }
 
@@ -295,8 +293,7 @@ fn render(path: &str, sql: &str, range: Option<Range<usize>>, message: &str) -> 
     let margin = " ".repeat(line.to_string().len());
     let mut rendered = format!("{path}:{line}:{column}: {message}");
     // Tabs stay tabs, so that the mark stands under its place.
-    let pad: String =
-        before[start..].chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    let pad: String = before[start..].chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
     let _ = write!(rendered, "\n{line} | {text}\n{margin} | {pad}{}", "^".repeat(marks));
     rendered
 }

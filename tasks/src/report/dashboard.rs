@@ -1,7 +1,7 @@
 //! The dashboard file: what a report shows, written in YAML.
 
 use super::format::Format;
-use super::query::Query;
+use super::query::{Known, Query};
 use super::yaml::{Fields, Reader};
 use orchestrator::kind::{Files, Problem};
 use orchestrator::yaml::{Entry, Node, Tree};
@@ -159,15 +159,15 @@ pub(super) fn referred(path: &str, text: &str) -> Vec<String> {
     found
 }
 
-/// Reads the dashboard at `path`, with all its problems. `inputs` are what its SQL may read.
-pub(super) fn read(path: &str, files: &Files, inputs: &[&str]) -> Result<Dashboard, Vec<Problem>> {
+/// Reads the dashboard at `path`, with all its problems. `known` is what its SQL may name.
+pub(super) fn read(path: &str, files: &Files, known: Known<'_>) -> Result<Dashboard, Vec<Problem>> {
     let Some(text) = files.get(path) else {
         // The file could not be read, which `load` has already reported.
         return Err(Vec::new());
     };
     let mut reader = Reader::new(path);
     let dashboard = reader.parse(text).and_then(|root| {
-        let mut source = Source { reader: &mut reader, files, path, text, inputs };
+        let mut source = Source { reader: &mut reader, files, path, text, known };
         source.dashboard(&root)
     });
     match dashboard {
@@ -181,7 +181,7 @@ struct Source<'a, 'r> {
     files: &'a Files,
     path: &'a str,
     text: &'a str,
-    inputs: &'a [&'a str],
+    known: Known<'a>,
 }
 
 impl Source<'_, '_> {
@@ -422,7 +422,7 @@ impl Source<'_, '_> {
         } else {
             Query { sql: text, at, file: None, range }
         };
-        for fault in query.check(self.inputs) {
+        for fault in query.check(&self.known) {
             let place = query.locate(fault.range, (self.path, self.text));
             let problem = self.reader.problem(&query.at, 0..0, fault.message);
             problem.help = fault.help;

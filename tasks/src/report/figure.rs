@@ -160,7 +160,7 @@ impl Figure {
 pub(super) fn column<'f>(frame: &'f Frame, name: &str) -> Result<&'f Column, String> {
     let missing = || {
         let has = listed(&frame.names());
-        let near = super::yaml::nearest(name, frame.names().into_iter());
+        let near = crate::engine::nearest(name, frame.names().into_iter());
         let help = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         format!("the query gives no column `{name}`: it gives {has}{help}")
     };

@@ -1,10 +1,9 @@
 //! The SQL of a dashboard: where it is written, and what can be said of it without running it.
 
-use super::yaml::{listed, nearest};
-use datafusion::sql::parser::{DFParserBuilder, Statement};
+use super::yaml::listed;
+use crate::engine::{nearest, sql};
+use datafusion::sql::parser::DFParser;
 use datafusion::sql::resolve::resolve_table_references;
-use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
-use datafusion::sql::sqlparser::dialect::GenericDialect;
 use orchestrator::kind::FilePlace;
 use std::ops::Range;
 
@@ -18,6 +17,13 @@ pub(super) struct Query {
     pub(super) file: Option<String>,
     /// The value of `sql:` in the dashboard's text.
     pub(super) range: Range<usize>,
+}
+
+/// What queries may name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known<'a> {
+    pub(super) inputs: &'a [&'a str],
+    pub(super) parameters: &'a [&'a str],
 }
 
 /// What is wrong with a statement.
@@ -75,103 +81,47 @@ impl Query {
         Some(offset..offset + length.max(1))
     }
 
-    /// Checks that this is one query, and that it reads nothing but the given inputs.
-    pub(super) fn check(&self, inputs: &[&str]) -> Vec<Fault> {
-        let statement = match parse(&self.sql) {
-            Ok(statement) => statement,
-            Err(fault) => return vec![fault],
-        };
-        let is_query = matches!(&statement, Statement::Statement(inner)
-            if matches!(**inner, SqlStatement::Query(_)));
-        if !is_query {
-            let message = "this statement is not a query".to_owned();
-            let help = Some("a dashboard only reads: begin with `select` or `with`".to_owned());
-            return vec![Fault { message, help, range: first_word(&self.sql) }];
+    /// Checks that this is one query, and that it reads nothing but the given inputs and parameters.
+    pub(super) fn check(&self, known: &Known<'_>) -> Vec<Fault> {
+        if let Err(sql::Fault { range, message }) = sql::check_query(&self.sql) {
+            return vec![Fault { message, help: None, range }];
         }
-        let Ok((tables, _)) = resolve_table_references(&statement, true) else {
-            return Vec::new();
+        let tables = DFParser::parse_sql(&self.sql)
+            .ok()
+            .and_then(|mut statements| statements.pop_front())
+            .and_then(|statement| resolve_table_references(&statement, true).ok());
+        let tables = tables.into_iter().flat_map(|(tables, _)| tables);
+        let mut faults: Vec<Fault> = tables
+            .map(|table| table.to_string())
+            .filter(|table| !known.inputs.contains(&table.as_str()))
+            .map(|table| self.unknown_table(&table, known.inputs))
+            .collect();
+        for (name, range) in sql::parameters(&self.sql) {
+            if !known.parameters.contains(&name.as_str()) {
+                let near = nearest(&name, known.parameters.iter().copied());
+                let help = match near {
+                    Some(near) => format!("did you mean `${near}`?"),
+                    None => "give it under `parameters` of the task".into(),
+                };
+                let message = format!("there is no parameter `{name}`");
+                faults.push(Fault { message, help: Some(help), range });
+            }
+        }
+        faults
+    }
+
+    fn unknown_table(&self, table: &str, inputs: &[&str]) -> Fault {
+        let help = match nearest(table, inputs.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if inputs.is_empty() => "give the task `inputs`".into(),
+            None => format!("the inputs of the task are {}", listed(inputs)),
         };
-        let unknown = |table: &str| Fault {
+        Fault {
             message: format!("there is no input `{table}`"),
-            help: Some(match nearest(table, inputs.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None if inputs.is_empty() => "give the task `inputs`".into(),
-                None => format!("the inputs of the task are {}", listed(inputs)),
-            }),
-            range: word(&self.sql, table).unwrap_or_else(|| first_word(&self.sql)),
-        };
-        tables
-            .iter()
-            .map(ToString::to_string)
-            .filter(|table| !inputs.contains(&table.as_str()))
-            .map(|table| unknown(&table))
-            .collect()
-    }
-}
-
-fn parse(sql: &str) -> Result<Statement, Fault> {
-    let fault = |message: String, range| Fault { message, help: None, range };
-    let statements = DFParserBuilder::new(sql)
-        .with_dialect(&GenericDialect {})
-        .build()
-        .and_then(|mut parser| parser.parse_statements());
-    let mut statements = match statements {
-        Ok(statements) => statements,
-        Err(error) => {
-            let text = error.strip_backtrace();
-            let (message, range) = parser_message(&text, sql);
-            return Err(fault(message, range));
-        }
-    };
-    match (statements.pop_front(), statements.len()) {
-        (Some(statement), 0) => Ok(statement),
-        (None, _) => Err(fault("there is no statement here".into(), 0..sql.len())),
-        (Some(_), more) => {
-            let message = format!("one query is needed here, not {}", more + 1);
-            Err(fault(message, first_word(sql)))
+            help: Some(help),
+            range: word(&self.sql, table).unwrap_or(0..self.sql.trim_end().len()),
         }
     }
-}
-
-/// The parser's message without its trappings, and the place that it names.
-fn parser_message(text: &str, sql: &str) -> (String, Range<usize>) {
-    let start = text.find("ParserError(\"").map_or(0, |at| at + "ParserError(\"".len());
-    let inner = text[start..].trim_end_matches("\")");
-    let inner = inner.trim_start_matches("SQL error: ");
-    let Some((message, place)) = inner.rsplit_once(" at Line: ") else {
-        return (lower_first(inner), first_word(sql));
-    };
-    let mut numbers = place.split(", Column: ").map(|part| {
-        let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
-        digits.parse::<usize>().unwrap_or(1)
-    });
-    let (line, column) = (numbers.next().unwrap_or(1), numbers.next().unwrap_or(1));
-    (lower_first(message), token_at(sql, line, column))
-}
-
-fn lower_first(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
-}
-
-/// The bytes of the word that begins at a line and column, both counted from 1.
-pub(super) fn token_at(sql: &str, line: usize, column: usize) -> Range<usize> {
-    let mut start = 0;
-    for text in sql.split_inclusive('\n').take(line.saturating_sub(1)) {
-        start += text.len();
-    }
-    let text = sql[start..].lines().next().unwrap_or_default();
-    let offset = text.char_indices().nth(column.saturating_sub(1)).map_or(text.len(), |(at, _)| at);
-    let rest = &text[offset..];
-    let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-    let next = rest.chars().next().map_or(0, char::len_utf8);
-    start + offset..start + offset + length.max(next)
-}
-
-fn first_word(sql: &str) -> Range<usize> {
-    let start = sql.len() - sql.trim_start().len();
-    let length = sql[start..].find(char::is_whitespace).unwrap_or(sql.len() - start);
-    start..start + length
 }
 
 /// Where the word stands by itself, whatever its case.
@@ -193,8 +143,9 @@ mod tests {
 
     fn check(sql: &str, expect: &str) {
         let query = Query { sql: sql.into(), at: String::new(), file: None, range: 0..0 };
+        let known = Known { inputs: &["daily", "orders"], parameters: &["night"] };
         let faults: Vec<String> = query
-            .check(&["daily", "orders"])
+            .check(&known)
             .into_iter()
             .map(|fault| {
                 let help = fault.help.map(|help| format!(" ({help})")).unwrap_or_default();
@@ -206,21 +157,20 @@ mod tests {
 
     #[test]
     fn statements() {
-        check("select day from daily", "");
+        check("select day from daily where day = $night", "");
         check("with d as (select 1 as a) select a from d -- and no more", "");
         check("select * from dialy", "[dialy] there is no input `dialy` (did you mean `daily`?)");
         check(
-            "select *\nfrom products",
-            "[products] there is no input `products` (the inputs of the task are `daily` and `orders`)",
+            "select *\nfrom x",
+            "[x] there is no input `x` (the inputs of the task are `daily` and `orders`)",
         );
-        check(
-            "drop table daily",
-            "[drop] this statement is not a query \
-             (a dashboard only reads: begin with `select` or `with`)",
-        );
-        check("select 1; select 2", "[select] one query is needed here, not 2");
+        check("drop table daily", "[drop table daily] this is not a SELECT");
         check("select day\nfrom daily wher x = 1 +", "[x] expected: end of statement, found: x");
-        check("-- nothing", "[-- nothing] there is no statement here");
+        check("-- none", "[-- none] no SQL here; write one SELECT");
+        check(
+            "select day from daily where day = $nigth",
+            "[$nigth] there is no parameter `nigth` (did you mean `$night`?)",
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod pictures;
 
 use super::dashboard::{self, Dashboard};
 use super::page::{Made, MadeFrom};
+use super::query::Known;
 use super::render::{Answers, write};
 use super::sample;
 use arrow::array::RecordBatch;
@@ -19,7 +20,8 @@ const NIGHTLY: &str = include_str!("../../../pipelines/dashboards/nightly.yaml")
 
 fn read(text: &str, inputs: &[&str]) -> Dashboard {
     let files = Files::from([("d.yaml".to_owned(), text.to_owned())]);
-    dashboard::read("d.yaml", &files, inputs).unwrap_or_else(|problems| panic!("{problems:#?}"))
+    let known = Known { inputs, parameters: &[] };
+    dashboard::read("d.yaml", &files, known).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
 async fn answers(session: &SessionContext, dashboard: &Dashboard) -> Answers {

@@ -1,5 +1,6 @@
 //! Reading a dashboard's YAML part by part, so that all its problems are found at once.
 
+use crate::engine::nearest;
 use orchestrator::kind::{FilePlace, Problem};
 use orchestrator::yaml::{Entry, Node, Tree, parse};
 use std::fmt::Display;
@@ -179,15 +180,6 @@ impl<'a> Reader<'a> {
         problem.help = (!help.is_empty()).then(|| help.to_owned());
         problem
     }
-}
-
-/// The name that was probably meant.
-pub(super) fn nearest<'s>(name: &str, known: impl Iterator<Item = &'s str>) -> Option<&'s str> {
-    known
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.len().max(name.len()) / 3)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
 }
 
 /// `a`, `b` and `c`.

@@ -135,9 +135,10 @@ pub(super) fn last_boundary(text: &[u8], quotes: bool) -> Option<usize> {
         }
     }
     outside.push(start..text.len());
-    outside.into_iter().rev().find_map(|stretch| {
-        memrchr(b'\n', &text[stretch.clone()]).map(|at| stretch.start + at + 1)
-    })
+    outside
+        .into_iter()
+        .rev()
+        .find_map(|stretch| memrchr(b'\n', &text[stretch.clone()]).map(|at| stretch.start + at + 1))
 }
 
 /// The next quote at or behind `from` that begins a field. A quote within a field that does not

@@ -2,6 +2,7 @@
 
 use super::{answers, made, read};
 use crate::report::dashboard;
+use crate::report::query::Known;
 use crate::report::render::write;
 use datafusion::prelude::SessionContext;
 use orchestrator::kind::Files;
@@ -10,7 +11,9 @@ use orchestrator::kind::Files;
 fn problems(text: &str, files: &[(&str, &str)]) -> String {
     let mut all = Files::from([("d.yaml".to_owned(), text.to_owned())]);
     all.extend(files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())));
-    let problems = dashboard::read("d.yaml", &all, &["daily"]).err().unwrap_or_default();
+    let problems = dashboard::read("d.yaml", &all, Known { inputs: &["daily"], parameters: &[] })
+        .err()
+        .unwrap_or_default();
     let line = |problem: &orchestrator::kind::Problem| {
         let place = problem.in_file.as_ref().unwrap();
         assert_eq!(problem.path, ["with", "dashboard"]);
