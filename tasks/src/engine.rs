@@ -87,9 +87,8 @@ impl Engine {
 
     fn config(&self) -> SessionConfig {
         let partitions = self.options.partitions.unwrap_or_else(cores).max(1);
-        let mut config = SessionConfig::new()
-            .with_target_partitions(partitions)
-            .with_information_schema(true);
+        let mut config =
+            SessionConfig::new().with_target_partitions(partitions).with_information_schema(true);
         // Errors then tell the place of a column in the SQL.
         config.options_mut().sql_parser.collect_spans = true;
         config
@@ -113,7 +112,7 @@ fn new_pool(memory_bytes: usize) -> Arc<dyn MemoryPool> {
 fn default_memory_bytes() -> usize {
     const MOST: u64 = 1 << 30;
     let machine = rustix::system::sysinfo();
-    let machine = u64::from(machine.totalram).saturating_mul(u64::from(machine.mem_unit));
+    let machine = machine.totalram.saturating_mul(u64::from(machine.mem_unit));
     // The limit of a container, as cgroups (version 2) tell it; `max` is no number.
     let container = std::fs::read_to_string("/sys/fs/cgroup/memory.max")
         .ok()

@@ -55,8 +55,7 @@ impl ColumnType {
 
 /// The Arrow schema of some columns; all of them may hold nulls.
 pub(crate) fn arrow_schema(columns: &Columns) -> SchemaRef {
-    let field =
-        |(name, kind): (&String, &ColumnType)| Field::new(name, kind.data_type(), true);
+    let field = |(name, kind): (&String, &ColumnType)| Field::new(name, kind.data_type(), true);
     Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
 }
 
@@ -139,7 +138,10 @@ mod tests {
         {
             assert_eq!(text.parse::<ColumnType>().unwrap().to_string(), text);
         }
-        assert_eq!("decimal( 38 , 0 )".parse(), Ok(ColumnType::Decimal { precision: 38, scale: 0 }));
+        assert_eq!(
+            "decimal( 38 , 0 )".parse(),
+            Ok(ColumnType::Decimal { precision: 38, scale: 0 })
+        );
         for text in ["int", "decimal(39,0)", "decimal(0,0)", "decimal(4,5)", "decimal(4)", ""] {
             let error = text.parse::<ColumnType>().unwrap_err();
             assert!(error.contains("is not a column type"), "{text}: {error}");

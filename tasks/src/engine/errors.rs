@@ -47,9 +47,7 @@ pub fn task_error(doing: impl std::fmt::Display, error: &DataFusionError) -> Tas
 }
 
 /// An error and what caused it, the wrappers that DataFusion puts around errors included.
-fn causes<'a>(
-    error: &'a (dyn Error + 'static),
-) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error| next_cause(*error))
 }
 

@@ -80,10 +80,8 @@ impl SchemaProvider for LatestTables {
         if let Some(table) = opened().get(name) {
             return Ok(Some(table.clone()));
         }
-        let table = self
-            .open(name)
-            .await
-            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let table =
+            self.open(name).await.map_err(|error| DataFusionError::External(Box::new(error)))?;
         if let Some(table) = &table {
             opened().insert(name.to_owned(), table.clone());
         }

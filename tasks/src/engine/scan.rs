@@ -11,9 +11,9 @@ mod csv;
 mod json;
 pub(crate) mod malformed;
 pub(crate) mod open;
-mod values;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use crate::engine::columns::{ColumnType, Columns, arrow_schema};
 use arrow::datatypes::SchemaRef;

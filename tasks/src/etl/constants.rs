@@ -35,7 +35,8 @@ pub(super) fn constants(plan: &Arc<dyn ExecutionPlan>) -> Vec<Option<ScalarValue
         let mut inputs = union.inputs().iter().map(constants);
         let first = inputs.next().unwrap_or_default();
         return inputs.fold(first, |all, input| {
-            let same = |(a, b): (Option<ScalarValue>, Option<ScalarValue>)| if a == b { a } else { None };
+            let same =
+                |(a, b): (Option<ScalarValue>, Option<ScalarValue>)| if a == b { a } else { None };
             all.into_iter().zip(input).map(same).collect()
         });
     }

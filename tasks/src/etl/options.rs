@@ -2,8 +2,8 @@
 
 use super::route::DUPLICATE;
 use crate::engine::Columns;
-use crate::engine::sql::{Fault, check_expression, check_query, parameters};
 use crate::engine::nearest;
+use crate::engine::sql::{Fault, check_expression, check_query, parameters};
 use indexmap::{IndexMap, IndexSet};
 use orchestrator::dataset::Scheme;
 use orchestrator::kind::{FilePlace, Files, Problem};
@@ -154,12 +154,13 @@ impl Checker<'_> {
                 Problem::new(["with", "sql"], "`from` and `sql` exclude each other")
                     .help("make two tasks of it"),
             ),
-            (None, true) => self.problems.push(
-                Problem::new(["with"], "an etl task needs `from` or `sql`").help(
+            (None, true) => {
+                self.problems
+                    .push(Problem::new(["with"], "an etl task needs `from` or `sql`").help(
                     "`from` routes the rows of one query to `valid` and `rejected`; `sql` has one \
                      query for each output",
-                ),
-            ),
+                ))
+            }
             (Some(from), true) => self.check_from(from, options),
             (None, false) => self.check_sql(options),
         }
@@ -236,7 +237,8 @@ impl Checker<'_> {
         for output in self.task.outputs.keys().filter(|name| !options.sql.contains_key(*name)) {
             self.add(["outputs", output], format!("`sql` has no query for the output `{output}`"));
         }
-        for (name, set) in [("rules", !options.rules.is_empty()), ("dedupe", options.dedupe.is_some())]
+        for (name, set) in
+            [("rules", !options.rules.is_empty()), ("dedupe", options.dedupe.is_some())]
         {
             if set {
                 self.add(["with", name], format!("`{name}` belongs to `from`, not to `sql`"));

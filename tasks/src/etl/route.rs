@@ -128,10 +128,7 @@ impl Router {
                     turnstile.wait(number).await?;
                 }
                 // The table is whole whenever a panic may happen.
-                table
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .keep_new(&keys, &mut keep)?;
+                table.lock().unwrap_or_else(PoisonError::into_inner).keep_new(&keys, &mut keep)?;
                 if let Some((turnstile, _)) = turn {
                     turnstile.advance();
                 }
@@ -193,7 +190,12 @@ pub(super) struct RouteExec {
 
 impl RouteExec {
     /// `partitions`: how many a feed is taken in at the same time.
-    pub(super) fn new(source: Source, router: Arc<Router>, schema: &SchemaRef, partitions: usize) -> Self {
+    pub(super) fn new(
+        source: Source,
+        router: Arc<Router>,
+        schema: &SchemaRef,
+        partitions: usize,
+    ) -> Self {
         let partitions = match &source {
             Source::Feed { .. } => partitions,
             Source::Plan(plan) => plan.output_partitioning().partition_count(),

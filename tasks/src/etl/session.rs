@@ -164,9 +164,7 @@ impl<'a> Session<'a> {
         match query(text, &self.attempt.files) {
             Some(Query { file: Some(file), sql }) => Ok((file.to_owned(), sql.to_owned())),
             Some(Query { file: None, sql }) => Ok((option.to_owned(), sql.to_owned())),
-            None => {
-                Err(TaskError::permanent(format!("{option}: the file `{text}` was not read")))
-            }
+            None => Err(TaskError::permanent(format!("{option}: the file `{text}` was not read"))),
         }
     }
 

@@ -135,9 +135,10 @@ pub(super) fn last_boundary(text: &[u8], quotes: bool) -> Option<usize> {
         }
     }
     outside.push(start..text.len());
-    outside.into_iter().rev().find_map(|stretch| {
-        memrchr(b'\n', &text[stretch.clone()]).map(|at| stretch.start + at + 1)
-    })
+    outside
+        .into_iter()
+        .rev()
+        .find_map(|stretch| memrchr(b'\n', &text[stretch.clone()]).map(|at| stretch.start + at + 1))
 }
 
 /// The next quote at or behind `from` that begins a field. A quote within a field that does not
@@ -179,7 +180,7 @@ mod tests {
         check("x\na,\"b\nc", Some(2));
         check("a,\"b\"\"\nc\"\"\"\nd,e", Some(12));
         // A quote within a field without quotes opens nothing.
-        check("5\" disk,a\n6\",b\nc", Some(16));
+        check("5\" disk,a\n6\",b\nc", Some(15));
         // Text behind the closing quote does not open it again.
         check("\"a\"b\"c\nd", Some(7));
     }

@@ -26,7 +26,11 @@ pub(super) enum Values {
     Boolean(Vec<bool>),
     Timestamp(Vec<i64>),
     Date(Vec<i32>),
-    Decimal { values: Vec<i128>, precision: u8, scale: u8 },
+    Decimal {
+        values: Vec<i128>,
+        precision: u8,
+        scale: u8,
+    },
 }
 
 /// How an index into the two buffers of text values is written in a view.

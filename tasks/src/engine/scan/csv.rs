@@ -5,11 +5,11 @@
 //! nulls; `""` is an empty string. A quote within a field that does not begin with one is part
 //! of the value. Blank lines are skipped.
 
+use super::Layout;
 use super::chunks::closing_quote;
 use super::column::{Column, Values, unescape, view};
 use super::malformed::{Malformed, printable};
 use super::values::{ends, field_end, integer_at, number_at, timestamp_at};
-use super::Layout;
 use arrow::array::ArrayRef;
 use arrow::buffer::Buffer;
 use arrow::error::ArrowError;

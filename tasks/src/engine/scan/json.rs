@@ -229,7 +229,9 @@ impl<'de> Visitor<'de> for Field<'_> {
 
     fn visit_str<E>(self, value: &str) -> Result<bool, E> {
         match &self.column.values {
-            Values::Timestamp(_) | Values::Date(_) | Values::Decimal { .. } if !value.is_empty() => {
+            Values::Timestamp(_) | Values::Date(_) | Values::Decimal { .. }
+                if !value.is_empty() =>
+            {
                 Ok(self.column.push_text(value.as_bytes()))
             }
             _ => Ok(self.string(value)),

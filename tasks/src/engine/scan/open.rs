@@ -113,8 +113,9 @@ impl<'a> Head<'a> {
             })?;
         self.start += length;
         for (i, field) in fields.into_iter().enumerate() {
-            let name = String::from_utf8(field)
-                .map_err(|_| self.error(&format!("has a header whose field {} is not UTF-8", i + 1)))?;
+            let name = String::from_utf8(field).map_err(|_| {
+                self.error(&format!("has a header whose field {} is not UTF-8", i + 1))
+            })?;
             if name.is_empty() {
                 return Err(self.error(&format!("has a header whose field {} has no name", i + 1)));
             }

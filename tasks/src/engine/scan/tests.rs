@@ -120,8 +120,10 @@ fn row() -> impl Strategy<Value = Row> {
     (
         any::<i64>(),
         proptest::option::of("[a-zé\"\n\r, ]{1,20}"),
-        proptest::option::of(prop_oneof![any::<f64>().prop_filter("finite", |x| x.is_finite()),
-            (-1e6f64..1e6)]),
+        proptest::option::of(prop_oneof![
+            any::<f64>().prop_filter("finite", |x| x.is_finite()),
+            (-1e6f64..1e6)
+        ]),
         any::<bool>(),
         -62_135_596_800_000_000i64..253_402_214_400_000_000,
         proptest::option::of(-700_000i32..2_900_000),
@@ -165,8 +167,7 @@ proptest! {
 }
 
 fn check(text: &str, kinds: &[(&str, &str)], rows: &str, malformed: &[(&str, &str)]) {
-    let (read, aside) =
-        block_on(scan(text.as_bytes(), TextFormat::Csv, &columns(kinds), 1 << 20));
+    let (read, aside) = block_on(scan(text.as_bytes(), TextFormat::Csv, &columns(kinds), 1 << 20));
     check_rows(text, &read, &aside, rows, malformed);
 }
 
@@ -226,12 +227,8 @@ fn csv_that_does_not_fit() {
     check("n,s\n1,\"a\"b\n2,b\n", &two, "2|b", &[("malformed_s", "1,\"a\"b")]);
     check("n,s\n1,\"a\n2,b\n", &two, "", &[("unclosed_quote", "1,\"a\n2,b")]);
     check("n,s\n1,\"\n", &two, "", &[("unclosed_quote", "1,\"")]);
-    let (read, aside) = block_on(scan(
-        b"n,s\n1,\xff\xe9\n2,\xc3\xa9\n",
-        TextFormat::Csv,
-        &columns(&two),
-        1 << 20,
-    ));
+    let (read, aside) =
+        block_on(scan(b"n,s\n1,\xff\xe9\n2,\xc3\xa9\n", TextFormat::Csv, &columns(&two), 1 << 20));
     let raw = "1,\\xFF\\xE9";
     check_rows("not UTF-8", &read, &aside, "2|é", &[("malformed_s", raw)]);
 }

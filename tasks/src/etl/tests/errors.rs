@@ -20,19 +20,25 @@ async fn check(files: &[(&str, &str)], options: Value, expect: &[&str]) {
 async fn files_that_cannot_be_read() {
     let a = |text: &'static str| [("a.csv", text)];
     check(&a(""), keep(json!({})), &["`file:raw/a.csv` is empty; not even a header"]).await;
-    check(&a("k,w\n1,2\n"), keep(json!({})), &[
-        "the header `k,w`, but the columns are `k,v`",
-        "`v` is missing in the header, and `w` is not among the columns declared",
-    ])
+    check(
+        &a("k,w\n1,2\n"),
+        keep(json!({})),
+        &[
+            "the header `k,w`, but the columns are `k,v`",
+            "`v` is missing in the header, and `w` is not among the columns declared",
+        ],
+    )
     .await;
     check(&a("k,vv\n"), keep(json!({})), &["did you mean `vv`?"]).await;
     check(&a("k,k\n"), keep(json!({})), &["a header with `k` twice"]).await;
     check(&a("k,\n"), keep(json!({})), &["field 2 has no name"]).await;
     check(&a("k,\"v\n"), keep(json!({})), &["is a quote not closed?"]).await;
     check(&[("a/1.csv", "k,v\n"), ("a/2.json", "{}")], keep(json!({})), &["mixes files"]).await;
-    check(&[("a/1.csv", "k,v\n1,2"), ("a/2.csv", "k,x\n")], json!({"from": "select * from a"}), &[
-        "raw/a/2.csv", "the first file",
-    ])
+    check(
+        &[("a/1.csv", "k,v\n1,2"), ("a/2.csv", "k,x\n")],
+        json!({"from": "select * from a"}),
+        &["raw/a/2.csv", "the first file"],
+    )
     .await;
     let mut case = Case::clean(&a("k,v\n"), keep(json!({})));
     case.attempt.inputs["a"].dataset = "file:raw/b.csv".parse().unwrap();
@@ -41,7 +47,7 @@ async fn files_that_cannot_be_read() {
     assert!(case.error().await.contains("`table:b` does not exist"));
     let array = [("a.json", "[{\"k\": 1}]")];
     check(&array, keep(json!({})), &["write one object on each line"]).await;
-    check(&[("a.cvs", "k,v\n")], keep(json!({})), &["did you mean `.csv`?"]).await;
+    check(&[("a.ndjsn", "{}")], keep(json!({})), &["did you mean `.ndjson`?"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -52,24 +58,32 @@ async fn queries_and_rules_that_do_not_fit_the_input() {
         options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         options
     };
-    check(&files, from("select prize from orders", json!({})), &[
-        "from:1:8: no column `prize`; did you mean `price`?\n1 | select prize from orders\n",
-        "  |        ^^^^^",
-    ])
+    check(
+        &files,
+        from("select prize from orders", json!({})),
+        &[
+            "from:1:8: no column `prize`; did you mean `price`?\n1 | select prize from orders\n",
+            "  |        ^^^^^",
+        ],
+    )
     .await;
     check(&files, from("select * from order", json!({})), &["did you mean `orders`?"]).await;
     let rule = json!({"rules": {"positive": "prize > 0"}});
-    check(&files, from("select * from orders", rule), &[
-        "rule `positive`:1:1: no column `prize`; did you mean `price`?",
-    ])
+    check(
+        &files,
+        from("select * from orders", rule),
+        &["rule `positive`:1:1: no column `prize`; did you mean `price`?"],
+    )
     .await;
     let rule = json!({"rules": {"positive": "price + 1"}});
     check(&files, from("select * from orders", rule), &["neither true nor false"]).await;
     let dedupe = json!({"dedupe": {"key": ["order_id"]}});
     check(&files, from("select * from orders", dedupe), &["dedupe: no column `order_id`"]).await;
-    check(&files, from("select name as reason from orders", json!({})), &[
-        "`reason`, which rejected rows need",
-    ])
+    check(
+        &files,
+        from("select name as reason from orders", json!({})),
+        &["`reason`, which rejected rows need"],
+    )
     .await;
     let twice = "select a.id, b.id from orders a, orders b";
     check(&files, from(twice, json!({})), &["two columns `id`"]).await;
@@ -125,19 +139,29 @@ fn problems_of_a_plan() {
     let q = [("q.sql", "select x\nfrom a")];
     assert_eq!(problems(&CLEAN, all_is_well, &q), Vec::<String>::new());
     let check = |outputs: &[(&str, &str)], options: Value, expect: &[&str]| {
-        assert_eq!(problems(outputs, options, &[("q.sql", "select x\nfrom from")]), expect);
+        assert_eq!(problems(outputs, options, &[("q.sql", "select x\nfrom a where )")]), expect);
     };
-    check(&CLEAN, json!({"from": "q.sql"}), &[
-        "with.from [q.sql:14]: expected: identifier, found: from",
-    ]);
-    check(&CLEAN, json!({}), &[
-        "with: an etl task needs `from` or `sql` (`from` routes the rows of one query to `valid` \
+    check(
+        &CLEAN,
+        json!({"from": "q.sql"}),
+        &["with.from [q.sql:22]: expected: an expression, found: )"],
+    );
+    check(
+        &CLEAN,
+        json!({}),
+        &[
+            "with: an etl task needs `from` or `sql` (`from` routes the rows of one query to `valid` \
          and `rejected`; `sql` has one query for each output)",
-    ]);
-    check(&[("vald", "table:v"), ("rejected", "table:r")], json!({"from": "select 1"}), &[
-        "outputs: `from` needs the output `valid`",
-        "outputs.vald: `from` has no output `vald` (its outputs are `valid` and `rejected`)",
-    ]);
+        ],
+    );
+    check(
+        &[("vald", "table:v"), ("rejected", "table:r")],
+        json!({"from": "select 1"}),
+        &[
+            "outputs: `from` needs the output `valid`",
+            "outputs.vald: `from` has no output `vald` (its outputs are `valid` and `rejected`)",
+        ],
+    );
     check(
         &CLEAN,
         json!({"from": "select $nigth", "parameters": {"night": 1}, "columns": {"c": {}, "b": {}},
