@@ -112,7 +112,7 @@ fn new_pool(memory_bytes: usize) -> Arc<dyn MemoryPool> {
 fn default_memory_bytes() -> usize {
     const MOST: u64 = 1 << 30;
     let machine = rustix::system::sysinfo();
-    let machine = u64::from(machine.totalram).saturating_mul(u64::from(machine.mem_unit));
+    let machine = machine.totalram.saturating_mul(u64::from(machine.mem_unit));
     // The limit of a container, as cgroups (version 2) tell it; `max` is no number.
     let container = std::fs::read_to_string("/sys/fs/cgroup/memory.max")
         .ok()

@@ -2,10 +2,14 @@
 
 use super::errors::{message, task_error};
 use super::nearest;
-use datafusion::common::{DataFusionError, Diagnostic, ParamValues, ScalarValue, SchemaError};
+use datafusion::common::{DFSchema, DataFusionError, Diagnostic, SchemaError};
 use datafusion::execution::context::SQLOptions;
+use datafusion::logical_expr::Expr;
 use datafusion::prelude::{DataFrame, SessionContext};
-use datafusion::sql::sqlparser::ast::Statement;
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast::{
+    Expr as SqlExpr, Statement, Value as SqlValue, VisitMut, visit_expressions_mut,
+};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
@@ -13,7 +17,7 @@ use indexmap::IndexMap;
 use orchestrator::attempt::TaskError;
 use serde_json::Value;
 use std::fmt::Write;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 /// What is wrong with a text, and where: a range of its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +73,12 @@ fn tokens(sql: &str) -> impl Iterator<Item = (Token, Location)> {
 
 fn fault(sql: &str, error: &ParserError) -> Fault {
     let (message, at) = located(error);
-    let start = at.map_or(0, |at| offset(sql, at));
+    let start = match at {
+        Some(at) => offset(sql, at),
+        // The parser knows no place for the end.
+        None if message.ends_with("found: EOF") => sql.trim_end().len(),
+        None => 0,
+    };
     Fault { range: start..word_end(sql, start), message }
 }
 
@@ -137,30 +146,56 @@ pub(crate) async fn plan_any(
 ) -> Result<DataFrame, TaskError> {
     let options =
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    let planned = match ctx.sql_with_options(sql, options).await {
-        Ok(frame) if parameters.is_empty() => Ok(frame),
-        Ok(frame) => frame.with_param_values(scalars(parameters)),
-        Err(error) => Err(error),
+    let state = ctx.state();
+    let dialect = state.config().options().sql_parser.dialect;
+    let planned = async {
+        let mut statement = state.sql_to_statement(sql, &dialect)?;
+        if let DfStatement::Statement(statement) = &mut statement {
+            bind(statement.as_mut(), parameters);
+        }
+        let plan = state.statement_to_plan(statement).await?;
+        options.verify_plan(&plan)?;
+        ctx.execute_logical_plan(plan).await
     };
-    planned.map_err(|error| located_error(path, sql, &error, &tables(ctx)))
+    planned.await.map_err(|error| located_error(path, sql, &error, &tables(ctx)))
 }
 
-/// Parameters as values of SQL. A text takes the type that its place in the query wants.
-pub(crate) fn scalars(parameters: &IndexMap<String, Value>) -> ParamValues {
-    let values = parameters.iter().map(|(name, value)| (name.clone(), scalar(value)));
-    values.collect::<Vec<_>>().into()
+/// An expression over some columns, with parameters bound.
+pub(crate) fn expression(
+    ctx: &SessionContext,
+    sql: &str,
+    columns: &DFSchema,
+    parameters: &IndexMap<String, Value>,
+) -> datafusion::common::Result<Expr> {
+    let state = ctx.state();
+    let dialect = state.config().options().sql_parser.dialect;
+    let mut expression = state.sql_to_expr_with_alias(sql, &dialect)?;
+    bind(&mut expression.expr, parameters);
+    state.create_logical_expr_from_sql_expr(expression, columns)
 }
 
-pub(crate) fn scalar(value: &Value) -> ScalarValue {
+/// Puts values in the places of parameters, as literals in the syntax tree: a text can't become
+/// anything but a text. (DataFusion's own binding, after planning, leaves columns that are made
+/// of a parameter without their type.)
+fn bind(sql: &mut impl VisitMut, parameters: &IndexMap<String, Value>) {
+    let _ = visit_expressions_mut(sql, |expression| {
+        if let SqlExpr::Value(value) = expression
+            && let SqlValue::Placeholder(name) = &value.value
+            && let Some(parameter) = name.strip_prefix('$').and_then(|name| parameters.get(name))
+        {
+            value.value = literal(parameter);
+        }
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+fn literal(value: &Value) -> SqlValue {
     match value {
-        Value::Null => ScalarValue::Null,
-        Value::Bool(value) => ScalarValue::Boolean(Some(*value)),
-        Value::Number(number) => match number.as_i64() {
-            Some(value) => ScalarValue::Int64(Some(value)),
-            None => ScalarValue::Float64(number.as_f64()),
-        },
-        Value::String(text) => ScalarValue::Utf8(Some(text.clone())),
-        Value::Array(_) | Value::Object(_) => ScalarValue::Utf8(Some(value.to_string())),
+        Value::Null => SqlValue::Null,
+        Value::Bool(value) => SqlValue::Boolean(*value),
+        Value::Number(number) => SqlValue::Number(number.to_string(), false),
+        Value::String(text) => SqlValue::SingleQuotedString(text.clone()),
+        Value::Array(_) | Value::Object(_) => SqlValue::SingleQuotedString(value.to_string()),
     }
 }
 
@@ -314,12 +349,12 @@ mod tests {
         check("", 0, "write one SELECT");
         check("select 1; select 2", 0, "2 statements");
         check("drop table x", 0, "not a SELECT");
-        check("select a,\n  from from x", 17, "expected");
+        check("select a,\n  from t where ) x", 25, "expected");
         check("select 'ü' as ü fromm x y z", 24, "found: x");
         check("select 'open", 7, "unterminated string");
         assert!(check_expression("price > 0 and id is not null").is_ok());
         let fault = check_expression("price >").unwrap_err();
-        assert!(fault.message.contains("expected"), "{fault:?}");
+        assert!(fault.message.contains("expected") && fault.range.start == 7, "{fault:?}");
         assert_eq!(check_expression("a > 0, b").unwrap_err().range, 5..6);
     }
 
@@ -374,10 +409,13 @@ mod tests {
         let values = IndexMap::from([
             ("text".to_owned(), Value::from("' or 1=1 --")),
             ("day".to_owned(), Value::from("2026-11-24")),
+            ("less".to_owned(), Value::from(-2.5)),
+            ("most".to_owned(), Value::from(9)),
         ]);
-        let sql = "select $text as text, date '2026-11-24' = $day as same";
+        let sql = "select $text as text, date '2026-11-24' = $day as same, $less + 1 as less \
+                   union all select $text, false, 0 limit $most";
         let rows = plan(&ctx, "q", sql, &values).await.unwrap().collect().await.unwrap();
         let shown = arrow::util::pretty::pretty_format_batches(&rows).unwrap().to_string();
-        assert!(shown.contains("| ' or 1=1 -- | true |"), "{shown}");
+        assert!(shown.contains("| ' or 1=1 -- | true  | -1.5 |"), "{shown}");
     }
 }

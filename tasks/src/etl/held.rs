@@ -112,6 +112,7 @@ impl Held {
         memory: MemoryReservation,
     ) -> Self {
         let Occurrences { table, marks } = occurrences;
+        let encoder = encoder.hashing_as(&table);
         let marks = marks.into_iter().map(AtomicU8::new).collect();
         Held { encoder, table, marks, schema, rows: Mutex::default(), memory }
     }

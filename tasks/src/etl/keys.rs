@@ -35,6 +35,12 @@ impl KeyEncoder {
         Ok(KeyEncoder { columns, converter, hasher: Default::default(), width })
     }
 
+    /// This encoder with the hashes of a table, which may be another one's.
+    pub(super) fn hashing_as(mut self, table: &KeyTable) -> Self {
+        self.hasher = table.hasher.clone();
+        self
+    }
+
     pub(super) fn encode(&self, batch: &RecordBatch) -> Result<Keys> {
         let columns: Vec<_> =
             self.columns.iter().map(|column| batch.column(*column).clone()).collect();

@@ -10,11 +10,10 @@ use super::route::{DUPLICATE, Dedupe, RouteExec, Router, Rule, Source, is_boolea
 use super::session::{Session, on_own_thread};
 use crate::engine::errors::task_error;
 use crate::engine::scan::malformed::{OnMalformed, Sluice};
-use crate::engine::sql::{located_error, no_column, scalar};
+use crate::engine::sql::{expression, located_error, no_column};
 use crate::engine::told::ToldExec;
 use crate::places::tables::Staged;
 use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::logical_expr::Expr;
@@ -222,7 +221,7 @@ impl Prepared<'_> {
     fn rules(&self, columns: &DFSchema, schema: &SchemaRef) -> Result<Vec<Rule>, TaskError> {
         let rule = |(name, text): (&String, &String)| {
             let at = format!("rule `{name}`");
-            let expression = self.expression(text, columns);
+            let expression = expression(&self.session.ctx, text, columns, &self.options.parameters);
             let condition = expression
                 .and_then(|expression| self.session.ctx.create_physical_expr(expression, columns))
                 .map_err(|error| located_error(&at, text, &error, &[]))?;
@@ -234,20 +233,6 @@ impl Prepared<'_> {
             Ok(Rule { name: name.as_str().into(), condition })
         };
         self.options.rules.iter().map(rule).collect()
-    }
-
-    /// A rule with the parameters' values in their places.
-    fn expression(&self, text: &str, columns: &DFSchema) -> datafusion::common::Result<Expr> {
-        let expression = self.session.ctx.parse_sql_expr(text, columns)?;
-        let bound = expression.transform(|part| {
-            let Expr::Placeholder(placeholder) = &part else { return Ok(Transformed::no(part)) };
-            let name = placeholder.id.trim_start_matches('$');
-            Ok(match self.options.parameters.get(name) {
-                Some(value) => Transformed::yes(Expr::Literal(scalar(value), None)),
-                None => Transformed::no(part),
-            })
-        });
-        bound.map(|bound| bound.data)
     }
 
     fn keys(&self, dedupe: &DedupeOptions, schema: &SchemaRef) -> Result<KeyEncoder, TaskError> {
@@ -297,7 +282,8 @@ impl Prepared<'_> {
     ) -> Result<super::held::Occurrences, TaskError> {
         let mut needed: HashSet<String> = dedupe.key.iter().cloned().collect();
         for (name, text) in &self.options.rules {
-            let expression = self.expression(text, &self.columns);
+            let expression =
+                expression(&self.session.ctx, text, &self.columns, &self.options.parameters);
             let expression = expression
                 .map_err(|error| located_error(&format!("rule `{name}`"), text, &error, &[]))?;
             needed.extend(expression.column_refs().into_iter().map(|column| column.name.clone()));

@@ -180,7 +180,7 @@ mod tests {
         check("x\na,\"b\nc", Some(2));
         check("a,\"b\"\"\nc\"\"\"\nd,e", Some(12));
         // A quote within a field without quotes opens nothing.
-        check("5\" disk,a\n6\",b\nc", Some(16));
+        check("5\" disk,a\n6\",b\nc", Some(15));
         // Text behind the closing quote does not open it again.
         check("\"a\"b\"c\nd", Some(7));
     }

@@ -47,7 +47,7 @@ async fn files_that_cannot_be_read() {
     assert!(case.error().await.contains("`table:b` does not exist"));
     let array = [("a.json", "[{\"k\": 1}]")];
     check(&array, keep(json!({})), &["write one object on each line"]).await;
-    check(&[("a.cvs", "k,v\n")], keep(json!({})), &["did you mean `.csv`?"]).await;
+    check(&[("a.ndjsn", "{}")], keep(json!({})), &["did you mean `.ndjson`?"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -139,12 +139,12 @@ fn problems_of_a_plan() {
     let q = [("q.sql", "select x\nfrom a")];
     assert_eq!(problems(&CLEAN, all_is_well, &q), Vec::<String>::new());
     let check = |outputs: &[(&str, &str)], options: Value, expect: &[&str]| {
-        assert_eq!(problems(outputs, options, &[("q.sql", "select x\nfrom from")]), expect);
+        assert_eq!(problems(outputs, options, &[("q.sql", "select x\nfrom a where )")]), expect);
     };
     check(
         &CLEAN,
         json!({"from": "q.sql"}),
-        &["with.from [q.sql:14]: expected: identifier, found: from"],
+        &["with.from [q.sql:22]: expected: an expression, found: )"],
     );
     check(
         &CLEAN,
