@@ -87,6 +87,20 @@ struct Change {
 }
 
 impl Change {
+    /// Staged files whose rows went into others.
+    fn unused(&self, staged: &Rows) -> Vec<String> {
+        let used: HashSet<&str> = self
+            .actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::Add(add) => Some(add.path.as_str()),
+                _ => None,
+            })
+            .collect();
+        let paths = staged.adds.iter().map(|add| &add.path);
+        paths.filter(|path| !used.contains(path.as_str())).cloned().collect()
+    }
+
     fn commit(self, publication: &Publication, staged: &Rows) -> Commit {
         Commit {
             actions: self.actions,
@@ -133,10 +147,11 @@ impl Tables {
             }
             let change =
                 self.change(name, table.as_ref(), publication, &staged).await.map_err(doing)?;
-            let small_files = change.small_files;
+            let (small_files, unused) = (change.small_files, change.unused(&staged));
             let commit = change.commit(publication, &staged);
             match self.commit(name, table.as_ref(), commit).await {
                 Ok(version) => {
+                    self.discard(name, &unused).await;
                     self.keep_up(name, &publication.run, version, small_files).await;
                     return Ok(Published {
                         version: Some(version),
@@ -287,24 +302,31 @@ impl Tables {
         };
         // Refuses columns that can't partition.
         PartitionColumns::new(&schema, &publication.partition_by)?;
+        check_partitions(publication, &staged.adds)?;
         let (mut adds, mut table_rows, mut table_bytes) =
             (staged.adds.clone(), staged.rows, staged.bytes);
-        let (mode, predicate, replaced) = match publication.write {
-            Write::Overwrite => (SaveMode::Overwrite, "true".to_owned(), Replaced::All),
-            Write::Append => (SaveMode::Append, "false".to_owned(), Replaced::None),
+        // The predicates tell other writers of Delta what a commit has read.
+        let writing = |mode, predicate: &str| {
+            let columns = publication.partition_by.clone();
+            let partition_by = Some(columns).filter(|columns| !columns.is_empty());
+            DeltaOperation::Write { mode, partition_by, predicate: Some(predicate.to_owned()) }
+        };
+        let (operation, replaced) = match publication.write {
+            Write::Overwrite => (writing(SaveMode::Overwrite, "true"), Replaced::All),
+            Write::Append => (writing(SaveMode::Append, "false"), Replaced::None),
             Write::ReplaceWhere => {
                 let text = publication.replace_where.as_deref().ok_or_else(|| {
                     TaskError::permanent("`write: replace_where` needs a condition `replace_where`")
                 })?;
                 let condition = Condition::parse(text, &schema, &publication.partition_by)?;
                 refuse_strays(&condition, &staged.adds)?;
-                (SaveMode::Overwrite, text.to_owned(), Replaced::Where(condition))
+                (writing(SaveMode::Overwrite, text), Replaced::Where(condition))
             }
             Write::Merge => {
                 let merged = self.merge(name, table, publication, staged, &schema).await?;
                 let Merged { adds: merged, rows, bytes, replaced } = merged;
                 (adds, table_rows, table_bytes) = (merged, rows, bytes);
-                (SaveMode::Overwrite, "true".to_owned(), Replaced::Files(replaced))
+                (merging(publication), Replaced::Files(replaced))
             }
         };
         let mut small_files =
@@ -322,9 +344,32 @@ impl Tables {
             }
         }
         actions.extend(adds.into_iter().map(Action::Add));
-        let partition_by = Some(publication.partition_by.clone()).filter(|names| !names.is_empty());
-        let operation = DeltaOperation::Write { mode, partition_by, predicate: Some(predicate) };
         Ok(Change { actions, operation, table_rows, table_bytes, small_files })
+    }
+}
+
+fn merging(publication: &Publication) -> DeltaOperation {
+    DeltaOperation::Merge {
+        predicate: Some("true".into()),
+        merge_predicate: Some(format!("by {}", publication.key.join(", "))),
+        matched_predicates: Vec::new(),
+        not_matched_predicates: Vec::new(),
+        not_matched_by_source_predicates: Vec::new(),
+    }
+}
+
+/// A file without the values of its partition would read as null there.
+fn check_partitions(publication: &Publication, adds: &[Add]) -> Result<(), TaskError> {
+    let expect: HashSet<&String> = publication.partition_by.iter().collect();
+    let other =
+        adds.iter().find(|add| add.partition_values.keys().collect::<HashSet<_>>() != expect);
+    match other {
+        None => Ok(()),
+        Some(add) => Err(TaskError::permanent(format!(
+            "its rows were staged for partitions by {}, not by {}",
+            quoted(add.partition_values.keys()),
+            quoted(&publication.partition_by)
+        ))),
     }
 }
 

@@ -149,6 +149,11 @@ async fn schemas(tables: &Tables) {
     let told = refused(tables, &append, &one("id", texts())).await;
     assert!(told.contains("`id` is varchar in the new rows and bigint in the table"), "{told}");
     assert!(told.contains("the new rows lack the column `night`"), "{told}");
+    let mut unstaged = publication("b", Write::Overwrite);
+    let staged = stage(tables, &unstaged, &rows(&[]).schema(), &[rows(&[(1, "a")])]).await.unwrap();
+    unstaged.partition_by = vec!["night".into()];
+    let error = tables.publish("t", &unstaged, vec![staged]).await.unwrap_err().to_string();
+    assert!(error.contains("staged for partitions by none, not by `night`"), "{error}");
     let told = refused(tables, &append, &one("count(*)", texts())).await;
     assert!(told.contains("`count(*)` needs a name without"), "{told}");
 
@@ -382,22 +387,27 @@ async fn merges(tables: &Tables) {
 }
 
 async fn merges_into_what_was_no_merge(tables: &Tables) {
-    // Unsorted, and one key twice.
+    // Unsorted, and one key twice, far from the new ones.
     let mut over = publication("a", Write::Overwrite);
     over.partition_by = vec!["night".into()];
-    let batch = keyed(&[(3, "x", 1), (1, "x", 1), (3, "y", 2), (2, "y", 1)]);
+    let batch = keyed(&[(5, "x", 1), (1, "x", 1), (9, "z", 1), (2, "y", 1), (9, "z", 1)]);
     publish(tables, &over, &batch).await.unwrap();
-    let merge = Publication {
+    let merge = |id: &str| Publication {
         key: vec!["id".into()],
         partition_by: vec!["night".into()],
-        ..publication("b", Write::Merge)
+        ..publication(id, Write::Merge)
     };
     // Without an order the new row wins, and moves to its partition.
-    publish(tables, &merge, &keyed(&[(2, "x", 0)])).await.unwrap();
-    let found = read(tables, 1).await;
-    assert_eq!(found.len(), 3, "{found:?}");
-    assert_eq!(found[..2], ["1|x|1", "2|x|0"]);
-    assert!(found[2].starts_with("3|"), "{found:?}");
+    publish(tables, &merge("b"), &keyed(&[(2, "x", 0), (4, "y", 0)])).await.unwrap();
+    assert_eq!(read(tables, 1).await, ["1|x|1", "2|x|0", "4|y|0", "5|x|1", "9|z|1"]);
+    // Files of several partitions whose keys lie in between each other's.
+    publish(tables, &merge("c"), &keyed(&[(3, "y", 0), (4, "y", 1)])).await.unwrap();
+    assert_eq!(read(tables, 2).await, ["1|x|1", "2|x|0", "3|y|0", "4|y|1", "5|x|1", "9|z|1"]);
+    publish(tables, &merge("d"), &keyed(&[(5, "y", 2), (1, "x", 2)])).await.unwrap();
+    assert_eq!(read(tables, 3).await, ["1|x|2", "2|x|0", "3|y|0", "4|y|1", "5|y|2", "9|z|1"]);
+    // What was merged into other files is not kept beside them.
+    let swept = tables.sweep("t", &[]).await.unwrap();
+    assert_eq!(swept.files, 0);
 }
 
 /// Rows that are staged in pieces are found again by a later attempt, whole pieces only.
@@ -439,6 +449,7 @@ pub(crate) async fn conformance(make: impl Fn() -> Tables) {
     upkeep::tests::many_commits(&make()).await;
     upkeep::tests::compaction_keeps_partitions(&make()).await;
     upkeep::tests::sweeping(&make()).await;
+    upkeep::tests::sweeping_behind_a_checkpoint(&make()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -29,6 +29,21 @@ pub(crate) fn gate_protocol(protocol: &Protocol) -> Result<(), TaskError> {
     Ok(())
 }
 
+/// Rules on columns that another program gave the table, and that nobody here would check.
+fn gate_rules(schema: &Schema) -> Result<(), TaskError> {
+    for field in schema.fields() {
+        if !field.is_nullable() || field.metadata().keys().any(|key| key.starts_with("delta.")) {
+            return Err(TaskError::permanent(format!(
+                "another program has set a rule on its column `{}` (not null, an invariant or a \
+                 generated value) that tidemill does not check; write to another table, or remove \
+                 this one first",
+                field.name()
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// The actions that make a table.
 pub(crate) fn creation(
     schema: &Schema,
@@ -113,6 +128,7 @@ pub(crate) fn evolve(
                  the table with `write: overwrite`"
             )));
         }
+        gate_rules(&old)?;
         fit(&old, new)?
     };
     let key = key_of(publication);

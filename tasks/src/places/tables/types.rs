@@ -258,6 +258,18 @@ async fn what_others_write() {
     publish(tables, &publication("b", Write::Append), &ids(vec![4])).await.unwrap();
     assert_eq!(query(tables, "select sum(id) from t").await, ["10"]);
 
+    // A rule that nobody here would check.
+    let strict = RecordBatch::try_from_iter([("id", Arc::new(Int64Array::from(vec![1])) as _)]);
+    std::fs::create_dir(root.path().join("tables/s")).unwrap();
+    let made = deltalake_core::DeltaTable::try_from_url(tables.url("s")).await.unwrap();
+    made.write(vec![strict.unwrap()]).await.unwrap();
+    let mut writer =
+        tables.stage_writer("s", "c", &ids(vec![]).schema(), &StageOptions::default()).unwrap();
+    writer.write(&ids(vec![2])).await.unwrap();
+    let staged = vec![writer.finish().await.unwrap()];
+    let error = tables.publish("s", &publication("c", Write::Append), staged).await.unwrap_err();
+    assert!(error.to_string().contains("set a rule on its column `id`"), "{error}");
+
     let naive = TimestampMicrosecondArray::from(vec![1_000_000]);
     let columns: Vec<(&str, ArrayRef)> = vec![("at", Arc::new(naive))];
     let batch = RecordBatch::try_from_iter(columns).unwrap();

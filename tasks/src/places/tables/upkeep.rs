@@ -5,7 +5,7 @@ use super::definition::is_kept_by_some_key;
 use super::failure::failed;
 use super::scan::Scan;
 use super::snapshot::TableFile;
-use super::stage::{StageOptions, drain, on_a_thread, safe_name};
+use super::stage::{JoinAll, StageOptions, drain, on_a_thread, safe_name};
 use super::{Tables, log};
 use bytes::Bytes;
 use datafusion::physical_plan::execute_stream;
@@ -124,6 +124,17 @@ impl Tables {
             }
             Err(error) if super::commit::came_second(&error) => Ok(None),
             Err(error) => Err(failed("can't commit", &error)),
+        }
+    }
+
+    /// Removes files of a publication that its commit has no use for.
+    pub(crate) async fn discard(&self, name: &str, relative: &[String]) {
+        let root = self.table_path(name);
+        for path in relative {
+            // What stays is for the sweeper.
+            if let Err(error) = self.store().delete(&root.join_all(path)).await {
+                tracing::debug!("can't remove `{path}` of `table:{name}`: {error}");
+            }
         }
     }
 

@@ -1,7 +1,8 @@
 //! Part of the suite for every place of tables.
 
 use crate::places::tables::conformance::{publication, publish, read, rows, stage};
-use crate::places::tables::{Swept, Tables};
+use crate::places::tables::{Publication, Swept, Tables};
+use object_store::ObjectStoreExt;
 use orchestrator::kind::Write;
 
 /// Many small appends: all rows are there, in few files, every commit is found, and every version
@@ -84,4 +85,25 @@ pub(crate) async fn sweeping(tables: &Tables) {
     assert_eq!(read(tables, 1).await, ["2|b"]);
     tables.publish("t", &publication("run-4/task/a"), vec![living]).await.unwrap();
     assert_eq!(read(tables, 2).await, ["1|a"]);
+}
+
+/// A version needs files whose own commit is no longer in the log.
+pub(crate) async fn sweeping_behind_a_checkpoint(tables: &Tables) {
+    for number in 0..21 {
+        let append = publication(&format!("run-1/land/{number}"), Write::Append);
+        let append = Publication { base: (number > 0).then(|| number - 1), ..append };
+        publish(tables, &append, &rows(&[(number, "x")])).await.unwrap();
+    }
+    for version in 0..15 {
+        let log = tables.table_path("t").join("_delta_log");
+        tables.store().delete(&log.join(format!("{version:020}.json"))).await.unwrap();
+    }
+    let over = publication("run-2/task/a", Write::Overwrite);
+    let over = Publication { base: Some(20), ..over };
+    publish(tables, &over, &rows(&[])).await.unwrap();
+    assert_eq!(tables.sweep("t", &[]).await.unwrap(), Swept::default());
+    assert_eq!(read(tables, 20).await.len(), 21);
+    // What is gone from the log cannot be searched; that is told, not guessed.
+    let error = tables.find("t", "run-1/land/3", None).await.unwrap_err();
+    assert!(error.to_string().contains("is gone from its log"), "{error}");
 }
