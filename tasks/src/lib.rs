@@ -1,11 +1,14 @@
 //! The built-in kinds of tasks, and the places where datasets are kept.
 
+pub mod bulk_load;
 pub mod engine;
 pub mod etl;
 pub mod generate;
+pub mod land;
 pub mod places;
 mod report;
 pub mod shell;
+pub mod stream;
 
 use orchestrator::attempt::{Profile, TaskError};
 use orchestrator::kind::Kinds;
@@ -17,9 +20,12 @@ use std::sync::Arc;
 pub fn kinds(guard: Option<Vec<String>>) -> Kinds {
     let engine = Arc::new(engine::Engine::default());
     Kinds::new(vec![
+        Arc::new(bulk_load::BulkLoad::new(engine.clone())),
         Arc::new(etl::Etl::new(engine)),
         Arc::new(generate::Generate::default()),
+        Arc::new(land::Land),
         Arc::new(shell::Shell::new(guard)),
+        Arc::new(stream::Stream),
     ])
 }
 
