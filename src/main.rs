@@ -3,6 +3,7 @@
 mod cancel;
 mod datasets;
 mod history;
+mod kv;
 mod lineage;
 mod logs;
 mod output;
@@ -109,6 +110,8 @@ enum Verb {
     Datasets(datasets::Arguments),
     /// Show what a dataset is made of, and what is made of it
     Lineage(lineage::Arguments),
+    /// Read key-value tables
+    Kv(kv::Arguments),
     /// (internal) Kill the commands on standard input when it closes
     #[command(hide = true)]
     Guard,
@@ -134,6 +137,7 @@ fn main() -> ExitCode {
         Verb::Query(arguments) => query::run(&cli.common, &arguments),
         Verb::Datasets(arguments) => datasets::run(&cli.common, &arguments),
         Verb::Lineage(arguments) => lineage::run(&cli.common, &arguments),
+        Verb::Kv(arguments) => kv::run(&cli.common, &arguments),
         Verb::Guard => {
             tasks::shell::guard(std::io::stdin().lock());
             Ok(OK)

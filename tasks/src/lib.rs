@@ -1,5 +1,6 @@
 //! The built-in kinds of tasks, and the places where datasets are kept.
 
+pub mod bulk_load;
 pub mod engine;
 pub mod etl;
 pub mod generate;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 pub fn kinds(guard: Option<Vec<String>>) -> Kinds {
     let engine = Arc::new(engine::Engine::default());
     Kinds::new(vec![
+        Arc::new(bulk_load::BulkLoad::new(engine.clone())),
         Arc::new(etl::Etl::new(engine.clone())),
         Arc::new(generate::Generate::default()),
         Arc::new(land::Land),

@@ -3,6 +3,7 @@
 pub mod artifacts;
 mod durable;
 pub mod files;
+pub mod kv;
 pub mod publish;
 pub mod tables;
 pub mod topics;
@@ -17,6 +18,7 @@ pub use tables::{
 
 use async_trait::async_trait;
 use files::LocalFiles;
+use kv::{EmbeddedKeyValues, KeyValues};
 use orchestrator::attempt::{Profile, RunContext, TaskError};
 use orchestrator::dataset::{DatasetName, Scheme};
 use orchestrator::kind::Catalog;
@@ -32,6 +34,7 @@ pub struct Places {
     files: Arc<dyn Files>,
     tables: Tables,
     topics: Arc<dyn Topics>,
+    kv: Arc<dyn KeyValues>,
     artifacts: Artifacts,
 }
 
@@ -56,12 +59,16 @@ impl Places {
         let data_dir = std::path::absolute(data_dir).map_err(|error| {
             TaskError::io(format!("can't use `{}` for data", data_dir.display()), &error)
         })?;
-        let root = Url::from_directory_path(data_dir.join("tables")).map_err(|()| {
-            TaskError::permanent(format!("`{}` is not a path", data_dir.display()))
-        })?;
+        let tables = |directory: &str| {
+            let root = Url::from_directory_path(data_dir.join(directory)).map_err(|()| {
+                TaskError::permanent(format!("`{}` is not a path", data_dir.display()))
+            })?;
+            Tables::new(root, Arc::new(DurableStore::new()))
+        };
         Ok(Places {
             files: Arc::new(LocalFiles::new(&data_dir.join("files"))?),
-            tables: Tables::new(root, Arc::new(DurableStore::new()))?,
+            tables: tables("tables")?,
+            kv: Arc::new(EmbeddedKeyValues::new(tables("kv")?)),
             topics: Arc::new(EmbeddedTopics::new(data_dir.join("topics"))),
             artifacts: Artifacts::new(&data_dir.join("artifacts")),
             data_dir,
@@ -84,6 +91,10 @@ impl Places {
         self.topics.as_ref()
     }
 
+    pub fn kv(&self) -> &dyn KeyValues {
+        self.kv.as_ref()
+    }
+
     pub fn artifacts(&self) -> &Artifacts {
         &self.artifacts
     }
@@ -98,10 +109,7 @@ impl Catalog for Places {
             Scheme::Table => readable(&self.tables.url(name)),
             Scheme::Topic => self.topics.locate(name),
             Scheme::Artifact => self.artifacts.directory(name).display().to_string(),
-            Scheme::Kv => {
-                let directory = self.data_dir.join(format!("{}s", dataset.scheme()));
-                directory.join(name).display().to_string()
-            }
+            Scheme::Kv => self.kv.locate(name),
         }
     }
 
@@ -112,10 +120,7 @@ impl Catalog for Places {
             Scheme::Table => Ok(self.tables.latest(name).await?.is_some()),
             Scheme::Topic => Ok(self.topics.bounds(name).await?.is_some()),
             Scheme::Artifact => Ok(self.artifacts.directory(name).join("latest").exists()),
-            Scheme::Kv => {
-                let directory = self.data_dir.join(format!("{}s", dataset.scheme()));
-                Ok(directory.join(name).exists())
-            }
+            Scheme::Kv => Ok(self.kv.summary(name).await?.is_some()),
         }
     }
 }

@@ -57,7 +57,7 @@ impl Layout {
                 )),
             };
         }
-        for name in declared.keys().filter(|name| !names.contains(&name.as_str())) {
+        if let Some(name) = declared.keys().find(|name| !names.contains(&name.as_str())) {
             let near = did_you_mean(name, names.iter().copied());
             let hint = near.unwrap_or_else(|| format!("there are `{}`", names.join("`, `")));
             return Err(TaskError::permanent(format!(

@@ -172,7 +172,7 @@ struct Landing<'a> {
     roll: Roll,
     /// The tables, while no thread writes to them.
     sinks: Option<Box<Sinks>>,
-    thread: Option<JoinHandle<(Box<Sinks>, Result<(), TaskError>)>>,
+    thread: Option<JoinHandle<Written>>,
 }
 
 #[derive(Default)]
@@ -183,6 +183,9 @@ struct Roll {
     rows: Vec<RecordBatch>,
     dead: Vec<RecordBatch>,
 }
+
+/// What a thread gives back that has written a roll.
+type Written = (Box<Sinks>, Result<(), TaskError>);
 
 struct Sinks {
     rows: Sink,

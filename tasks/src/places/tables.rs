@@ -33,11 +33,14 @@ pub use snapshot::{TableFile, TableSnapshot};
 pub use stage::{StageOptions, StageWriter, Staged};
 pub use upkeep::Swept;
 
+pub(crate) use failure::failed;
+pub(crate) use scan::Scan;
+pub(crate) use stage::ordering;
+
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, logstore_with};
 use deltalake_core::{DeltaTable, DeltaTableError};
-use failure::failed;
 use object_store::ObjectStore;
 use object_store::path::Path as StorePath;
 use orchestrator::attempt::TaskError;

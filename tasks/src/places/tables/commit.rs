@@ -4,6 +4,8 @@
 //! came first; then all is looked at again, the publication's own id included. So no two
 //! publications can both count on an older version, and a publication cannot come twice.
 
+mod rewrite;
+
 use super::condition::Condition;
 use super::definition::{creation, evolve, gate_protocol};
 use super::failure::failed;
