@@ -246,7 +246,8 @@ fn artifacts(state: &RunState, catalog: &dyn Catalog) -> Vec<String> {
         for (name, output) in &planned.outputs {
             let published = task.outputs.get(name).is_some_and(|o| o.published.is_some());
             if published && output.dataset.scheme() == Scheme::Artifact {
-                paths.push(catalog.locate(&output.dataset));
+                let page = Path::new(&catalog.locate(&output.dataset)).join("latest/index.html");
+                paths.push(page.display().to_string());
             }
         }
     }

@@ -16,6 +16,7 @@ use orchestrator::kind::{self, Kind, Port, Ports, Problem, Write};
 use orchestrator::plan::PlannedTask;
 use rows::Rows;
 use serde::Deserialize;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -50,6 +51,12 @@ struct Options {
     /// What to do about rows that lack a part of their key.
     #[serde(default)]
     on_missing_key: OnMissingKey,
+    /// Which rows to load, as a condition in SQL. By default all.
+    #[serde(rename = "where")]
+    condition: Option<String>,
+    /// Values for the condition, which names them as `$night`.
+    #[serde(default)]
+    parameters: IndexMap<String, Value>,
 }
 
 fn separator() -> String {

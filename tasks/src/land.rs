@@ -39,7 +39,8 @@ struct Options {
     columns: Columns,
     /// What a message is; by default what its sender said.
     format: Option<Format>,
-    /// Columns that are the same in all rows, such as the night that they belong to.
+    /// Columns that are the same in all rows, dead letters among them, such as the night that they
+    /// belong to.
     #[serde(default)]
     add: IndexMap<String, String>,
     /// Adds `topic_partition`, `topic_offset` and `topic_timestamp`, which say where a row came

@@ -165,10 +165,8 @@ fn check_charts(project: &Project, valid: &[Order]) {
     }
     let mut best: Vec<i64> = products.into_values().collect();
     best.sort_unstable_by(|a, b| b.cmp(a));
-    let drawn: Vec<f64> = chart(project, "top_products")
-        .iter()
-        .map(|row| row["revenue"].parse().unwrap())
-        .collect();
+    let drawn: Vec<f64> =
+        chart(project, "top_products").iter().map(|row| row["revenue"].parse().unwrap()).collect();
     assert_eq!(drawn.len(), 10);
     for (drawn, best) in drawn.iter().zip(best) {
         assert!((drawn - best as f64 / 100.0).abs() < 0.02, "{drawn} {best}");
@@ -194,7 +192,8 @@ fn check_lookups(project: &Project, valid: &[Order]) {
     assert_eq!(quantity, Some(order.quantity.to_string().as_str()), "{got}");
     let prefix = &key[..key.len() - 2];
     let alike = valid.iter().filter(|order| order.order_id.to_string().starts_with(prefix)).count();
-    let scan = ["kv", "scan", "ecommerce_table", "--prefix", prefix, "--limit", "1000", "-o", "json"];
+    let scan =
+        ["kv", "scan", "ecommerce_table", "--prefix", prefix, "--limit", "1000", "-o", "json"];
     let scanned: Value = serde_json::from_str(&project.ok(&scan).out).unwrap();
     assert_eq!(scanned.as_array().unwrap().len(), alike);
     let lineage = project.ok(&["lineage", "artifact:sales"]).out;

@@ -1,12 +1,13 @@
 //! Rows of the input as keys and cells.
 
 use super::{OnMissingKey, Options};
+use crate::engine::sql::expression;
 use crate::places::kv::ROW_KEY;
 use crate::places::tables::failed;
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Int64Type};
 use arrow::util::display::array_value_to_string;
-use datafusion::common::Column;
+use datafusion::common::{Column, DataFusionError};
 use datafusion::functions::expr_fn::{concat, length, lpad, strpos};
 use datafusion::functions_aggregate::expr_fn::{count, sum};
 use datafusion::logical_expr::{Expr, cast, lit, not, when};
@@ -35,7 +36,14 @@ impl<'a> Rows<'a> {
         input: &str,
         options: &'a Options,
     ) -> Result<Self, TaskError> {
-        let input = session.table(input).await.map_err(|error| told(&error))?;
+        let mut input = session.table(input).await.map_err(|error| told(&error))?;
+        if let Some(condition) = &options.condition {
+            let wrong = |error: DataFusionError| {
+                TaskError::permanent(format!("`where: {condition}`: {}", error.strip_backtrace()))
+            };
+            let rows = expression(session, condition, input.schema(), &options.parameters);
+            input = rows.and_then(|rows| input.filter(rows)).map_err(wrong)?;
+        }
         let schema = input.schema();
         let known: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         let named = options.families.values().flatten().chain(&options.row_key);

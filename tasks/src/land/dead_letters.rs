@@ -2,16 +2,17 @@
 
 use crate::places::topics::Batch;
 use arrow::array::{Array, BinaryBuilder, Int32Builder, Int64Builder, RecordBatch, StringBuilder};
-use arrow::array::{ArrayRef, TimestampMicrosecondBuilder};
+use arrow::array::{ArrayRef, StringArray, TimestampMicrosecondBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use std::sync::{Arc, LazyLock};
+use indexmap::IndexMap;
+use std::sync::Arc;
 
-/// The columns of a dead-letter table. `payload` is the message as text; if it is none,
-/// `payload_bytes` has its bytes instead.
-pub(super) static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+/// The columns of a dead-letter table: constants come last. `payload` is the message as text; if
+/// it is none, `payload_bytes` has its bytes instead.
+pub(super) fn schema(constants: &IndexMap<String, String>) -> SchemaRef {
     let timestamp = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let field = |name: &str, data_type: DataType| Field::new(name, data_type, true);
-    Arc::new(Schema::new(vec![
+    let mut fields = vec![
         field("reason", DataType::Utf8),
         field("topic", DataType::Utf8),
         field("partition", DataType::Int32),
@@ -21,8 +22,10 @@ pub(super) static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         field("key", DataType::Utf8),
         field("payload", DataType::Utf8),
         field("payload_bytes", DataType::Binary),
-    ]))
-});
+    ];
+    fields.extend(constants.keys().map(|name| field(name, DataType::Utf8)));
+    Arc::new(Schema::new(fields))
+}
 
 /// A message of a batch that can't be landed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +36,12 @@ pub(super) struct DeadLetter {
 }
 
 /// The dead letters of one batch as rows.
-pub(super) fn rows(topic: &str, batch: &Batch, letters: &[DeadLetter]) -> RecordBatch {
+pub(super) fn rows(
+    topic: &str,
+    batch: &Batch,
+    letters: &[DeadLetter],
+    constants: &IndexMap<String, String>,
+) -> RecordBatch {
     let mut reasons = StringBuilder::new();
     let (mut topics, mut partitions) = (StringBuilder::new(), Int32Builder::new());
     let (mut offsets, mut runs) = (Int64Builder::new(), StringBuilder::new());
@@ -61,7 +69,7 @@ pub(super) fn rows(topic: &str, batch: &Batch, letters: &[DeadLetter]) -> Record
             }
         }
     }
-    let columns: Vec<ArrayRef> = vec![
+    let mut columns: Vec<ArrayRef> = vec![
         Arc::new(reasons.finish()),
         Arc::new(topics.finish()),
         Arc::new(partitions.finish()),
@@ -72,5 +80,9 @@ pub(super) fn rows(topic: &str, batch: &Batch, letters: &[DeadLetter]) -> Record
         Arc::new(payloads.finish()),
         Arc::new(payload_bytes.finish()),
     ];
-    RecordBatch::try_new(SCHEMA.clone(), columns).expect("columns of one length, as declared")
+    let constant = |value: &String| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, letters.len())))
+    };
+    columns.extend(constants.values().map(constant));
+    RecordBatch::try_new(schema(constants), columns).expect("columns of one length, as declared")
 }

@@ -278,6 +278,7 @@ impl Landing<'_> {
         let (topic, format) = (self.topic.clone(), self.options.format);
         let from = self.dead_from.get(&partition).copied().unwrap_or(0);
         let has_dead = self.attempt.outputs.contains_key(DEAD_LETTERS);
+        let constants = self.add.clone();
         let work = move || {
             let Decoded { rows, mut dead } = decode(&batch, &layout, format);
             if let (Some(first), false) = (dead.first(), has_dead) {
@@ -290,8 +291,9 @@ impl Landing<'_> {
                 )));
             }
             dead.retain(|letter| batch.first_offset + letter.index as u64 >= from);
-            let dead = (!dead.is_empty()).then(|| dead_letters::rows(&topic, &batch, &dead));
-            Ok((rows, dead))
+            let letters = || dead_letters::rows(&topic, &batch, &dead, &constants);
+            let letters = (!dead.is_empty()).then(letters);
+            Ok((rows, letters))
         };
         let (rows, dead) = blocking(work).await?;
         if rows.num_rows() > 0 {
@@ -370,8 +372,9 @@ impl Landing<'_> {
         };
         // In the order in which rolls are written, so that the rows are never ahead.
         if let Some(dead) = sinks.dead {
-            let schema = Some(&*dead_letters::SCHEMA);
-            tell("dead_letters", dead.finish(self.attempt, places, schema).await?.rows);
+            let schema = dead_letters::schema(&self.add);
+            let dead = dead.finish(self.attempt, places, Some(&schema)).await?;
+            tell("dead_letters", dead.rows);
         }
         let schema = layout.as_ref().map(|layout| &layout.schema);
         tell("rows", sinks.rows.finish(self.attempt, places, schema).await?.rows);
@@ -394,7 +397,7 @@ impl Sinks {
         if let Some(dead) = &mut self.dead
             && !roll.dead.is_empty()
         {
-            dead.write(&dead_letters::SCHEMA, &roll.dead, ends).await?;
+            dead.write(&roll.dead[0].schema(), &roll.dead, ends).await?;
         }
         self.rows.write(schema, &roll.rows, ends).await
     }

@@ -136,7 +136,8 @@ impl Bench {
 
 fn valid_rows(run: &Measured) -> Result<u64> {
     let tasks = summary(run)?;
-    let clean = tasks["tasks"].as_array().and_then(|tasks| tasks.iter().find(|t| t["task"] == "clean"));
+    let clean =
+        tasks["tasks"].as_array().and_then(|tasks| tasks.iter().find(|t| t["task"] == "clean"));
     let rows = clean.and_then(|task| task["outputs"]["valid"]["rows"].as_u64());
     rows.context("the run has no task `clean` with an output `valid`")
 }
@@ -183,6 +184,7 @@ fn target_directory() -> Result<PathBuf> {
         .current_dir(root())
         .output()?;
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    let target = metadata["target_directory"].as_str().context("cargo names no target directory")?;
+    let target =
+        metadata["target_directory"].as_str().context("cargo names no target directory")?;
     Ok(PathBuf::from(target))
 }
