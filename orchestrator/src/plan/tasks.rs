@@ -233,9 +233,9 @@ impl Drafter<'_, '_, '_> {
             return None;
         };
         let schemes: Vec<String> = port.schemes.iter().map(|scheme| format!("{scheme}:")).collect();
-        let message =
-            format!("the {what} `{name}` of `{kind}` can't be a {}: dataset", dataset.scheme());
-        let help = format!("it can be {}", schemes.join(", "));
+        let scheme = dataset.scheme();
+        let message = format!("the {what} `{name}` of `{kind}` takes no {scheme}: dataset");
+        let help = format!("it takes {}", schemes.join(", "));
         let span = self.entry.node.place(&[part, name]);
         self.error(Code::WrongScheme, span, &[part, name], message, Some(help));
         None

@@ -39,11 +39,11 @@ pub fn check(format: &str, text: &str) -> Result<(), FormatProblem> {
         }
         "name" if !is_name(text, true) => problem(
             format!("`{text}` can't be a name"),
-            "a name has letters, digits, `_` and `-`, begins with a letter or `_`, and is at most 100 long",
+            "a name has up to 100 letters, digits, `_` and `-`, and begins with a letter or `_`",
         ),
         "identifier" if !is_name(text, false) => problem(
             format!("`{text}` can't be a name here"),
-            "a name has letters, digits and `_`, begins with a letter or `_`, and is at most 100 long",
+            "a name has up to 100 letters, digits and `_`, and begins with a letter or `_`",
         ),
         _ => Ok(()),
     }

@@ -51,7 +51,31 @@ pub fn pipeline_schema(kinds: &Kinds) -> Value {
         }
         own.extend(definitions);
     }
+    add_patterns(&mut schema);
     schema
+}
+
+/// What editors, which do not know our formats, can check of them.
+const PATTERNS: [(&str, &str); 4] = [
+    ("dataset", "^(topic|table|kv|artifact):[A-Za-z0-9_.=-]+$|^file:[A-Za-z0-9_.=/-]+$"),
+    ("duration", "^[0-9]"),
+    ("identifier", "^[A-Za-z_][A-Za-z0-9_]{0,99}$"),
+    ("name", "^[A-Za-z_][A-Za-z0-9_-]{0,99}$"),
+];
+
+fn add_patterns(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            let format = map.get("format").and_then(Value::as_str);
+            let known = PATTERNS.iter().find(|(name, _)| Some(*name) == format);
+            if let Some((_, pattern)) = known {
+                map.insert("pattern".to_owned(), json!(pattern));
+            }
+            map.values_mut().for_each(add_patterns);
+        }
+        Value::Array(items) => items.iter_mut().for_each(add_patterns),
+        _ => {}
+    }
 }
 
 /// Gives the references in a kind's schema names of their own.

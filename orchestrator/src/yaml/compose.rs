@@ -101,7 +101,7 @@ impl Composer<'_> {
             Event::DocumentStart(..) if self.root.is_some() => {
                 let message = "a second document begins here";
                 let help = "a file holds one pipeline; remove the `---` or move what follows";
-                return Err(self.refuse(Code::YamlSyntax, place, message, help));
+                Err(self.refuse(Code::YamlSyntax, place, message, help))
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let tree = self.scalar(&text, style, tag.as_deref(), tag_place);

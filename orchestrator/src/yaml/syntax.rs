@@ -216,7 +216,7 @@ fn explain(kind: &ErrorKind) -> (String, Option<&'static str>) {
         ErrorKind::ExpectedFlowMappingSeparator => (
             "expected `,` or `}` here",
             Some(
-                "entries within `{ }` are separated by commas; a text with `{`, `}`, `,` or `:` in it needs quotes",
+                "commas separate what is within `{ }`; a text with `{`, `}`, `,` or `:` needs quotes",
             ),
         ),
         ErrorKind::ExpectedFlowSequenceSeparator => {

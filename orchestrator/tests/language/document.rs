@@ -27,6 +27,8 @@ fn uses_chooses_the_options() {
     assert_eq!(rows["description"], "How many rows to make.");
     assert_eq!(rows["anyOf"][0]["maximum"], 1000);
     assert_eq!(rows["anyOf"][1], json!({"type": "string", "pattern": "\\$\\{\\{"}));
+    let names = &schema["properties"]["tasks"]["propertyNames"];
+    assert_eq!(names["pattern"], "^[A-Za-z_][A-Za-z0-9_-]{0,99}$");
 }
 
 #[test]

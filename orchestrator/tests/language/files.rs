@@ -6,7 +6,11 @@ use std::path::Path;
 use tidemill_orchestrator::load::{Definition, load, validate};
 use tidemill_orchestrator::project::find_project;
 
-const PIPELINE: &str = "name: p\ntasks:\n  q: {uses: query, with: {sql: ../sql/q.sql}, inputs: {a: table:a}, outputs: {b: table:b}}\n";
+const PIPELINE: &str = "
+name: p
+tasks:
+  q: {uses: query, with: {sql: ../sql/q.sql}, inputs: {a: table:a}, outputs: {b: table:b}}
+";
 
 /// A project with a pipeline in `pipelines/` and its SQL in `sql/`.
 fn project() -> tempfile::TempDir {
@@ -106,7 +110,12 @@ fn ten_megabytes_are_read() {
 #[test]
 fn validation_needs_no_values_of_params() {
     let root = project();
-    let text = "name: p\nparams: {day: {type: string}}\ntasks:\n  a: {uses: noop, with: {x: \"${{ params.day }}\", y: \"{{ params.day }}\"}}\n";
+    let text = "
+name: p
+params: {day: {type: string}}
+tasks:
+  a: {uses: noop, with: {x: '${{ params.day }}', y: '{{ params.day }}'}}
+";
     let path = root.path().join("p.yaml");
     fs::write(&path, text).unwrap();
     let now = "2026-11-24T12:00:00Z".parse().unwrap();

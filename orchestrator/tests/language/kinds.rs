@@ -153,7 +153,7 @@ impl Kind for Query {
         "Runs SQL."
     }
     fn example(&self) -> &'static str {
-        "name: example\ntasks:\n  q: {uses: query, with: {sql: a.sql}, inputs: {a: table:a}, outputs: {b: table:b}}\n"
+        "name: example\ntasks:\n  q: {uses: query, with: {sql: a.sql}, inputs: {a: table:a}}\n"
     }
     fn options(&self) -> schemars::Schema {
         schemars::json_schema!({
@@ -222,7 +222,7 @@ impl Kind for Send {
         "Sends rows to a topic."
     }
     fn example(&self) -> &'static str {
-        "name: example\ntasks:\n  s: {uses: send, inputs: {rows: file:a}, outputs: {topic: topic:t}}\n"
+        "name: e\ntasks:\n  s: {uses: send, inputs: {rows: file:a}, outputs: {topic: topic:t}}"
     }
     fn options(&self) -> schemars::Schema {
         schemars::json_schema!({

@@ -43,7 +43,8 @@ fn graph(count: usize, edges: &[(usize, usize, bool)]) -> String {
         let (needs, inputs) = (needs.join(", "), inputs.join(", "));
         writeln!(
             text,
-            "  t{task}: {{uses: noop, needs: [{needs}], inputs: {{{inputs}}}, outputs: {{o: table:d{task}}}}}"
+            "  t{task}:\n    uses: noop\n    needs: [{needs}]\n    inputs: {{{inputs}}}\n    \
+             outputs: {{o: table:d{task}}}"
         )
         .unwrap();
     }
@@ -107,7 +108,10 @@ proptest! {
     #[test]
     fn a_damaged_text_never_panics_and_each_problem_has_a_place(
         which in any::<prop::sample::Index>(),
-        damages in prop::collection::vec((0usize..7, any::<prop::sample::Index>(), 0usize..30), 1..4),
+        damages in prop::collection::vec(
+            (0usize..7, any::<prop::sample::Index>(), 0usize..30),
+            1..4,
+        ),
     ) {
         let texts = &*GOOD;
         let mut text = which.get(texts).clone();
