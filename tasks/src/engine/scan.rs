@@ -124,6 +124,24 @@ impl TextTable {
         let (sources, scanned) = (sources.into(), AtomicBool::new(false));
         TextTable { format, store, sources, columns, closed, settings, schema, scanned }
     }
+    /// A scan of some of the columns, or of all.
+    fn plan(&self, projection: Option<&Vec<usize>>) -> Result<TextScan> {
+        let bytes = self.sources.iter().map(|source| source.size - source.start).sum();
+        if let Some(meter) = &self.settings.meter {
+            meter.planned(bytes);
+        }
+        Ok(TextScan {
+            format: self.format,
+            store: self.store.clone(),
+            sources: self.sources.clone(),
+            bytes,
+            layout: self.layout(projection)?,
+            disposal: self.settings.on_malformed.plan(),
+            settings: self.settings.clone(),
+            first: !self.scanned.swap(true, Ordering::Relaxed),
+        })
+    }
+
     fn layout(&self, projection: Option<&Vec<usize>>) -> Result<Layout> {
         let all = self.columns.len();
         let projection = projection.cloned().unwrap_or_else(|| (0..all).collect());
@@ -168,20 +186,7 @@ impl TableProvider for TextTable {
         _filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let bytes = self.sources.iter().map(|source| source.size - source.start).sum();
-        if let Some(meter) = &self.settings.meter {
-            meter.planned(bytes);
-        }
-        let scan = TextScan {
-            format: self.format,
-            store: self.store.clone(),
-            sources: self.sources.clone(),
-            bytes,
-            layout: self.layout(projection)?,
-            disposal: self.settings.on_malformed.plan(),
-            settings: self.settings.clone(),
-            first: !self.scanned.swap(true, Ordering::Relaxed),
-        };
+        let scan = self.plan(projection)?;
         Ok(Arc::new(TextExec::new(Arc::new(scan), session.config().target_partitions())))
     }
 }

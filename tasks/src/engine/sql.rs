@@ -350,7 +350,7 @@ mod tests {
         check("select 1; select 2", 0, "2 statements");
         check("drop table x", 0, "not a SELECT");
         check("select a,\n  from t where ) x", 25, "expected");
-        check("select 'ü' as ü fromm x y z", 24, "found: x");
+        check("select 'ü' as ü fromm x", 18, "found: fromm");
         check("select 'open", 7, "unterminated string");
         assert!(check_expression("price > 0 and id is not null").is_ok());
         let fault = check_expression("price >").unwrap_err();

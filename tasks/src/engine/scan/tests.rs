@@ -6,7 +6,6 @@ use super::malformed::{Aside, Malformed, OnMalformed, Sluice};
 use super::open::Opened;
 use super::{ScanSettings, TextFormat, TextTable};
 use crate::engine::columns::Columns;
-use crate::engine::{Engine, EngineOptions};
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -61,16 +60,18 @@ async fn scan(
     let on_malformed = OnMalformed::Aside(sluice);
     let settings = ScanSettings { chunk_bytes, on_malformed, meter: None };
     let table = TextTable::new(format, store, opened, settings);
-    let engine = Engine::new(EngineOptions { partitions: Some(1), ..EngineOptions::default() });
-    let frame = engine.bare_session().read_table(Arc::new(table)).unwrap();
-    let schema = frame.schema().as_arrow().clone().into();
-    let batches = frame.collect().await.unwrap();
+    let scan = table.plan(None).unwrap();
+    let (mut chunks, mut batches) = (scan.chunks(), Vec::new());
+    while let Some(chunk) = chunks.next().await.unwrap() {
+        batches.push(scan.read(chunk).await.unwrap());
+    }
+    let schema = scan.layout.projected.clone();
     let malformed = std::mem::take(&mut *collected.0.lock().unwrap());
     (concat_batches(&schema, &batches).unwrap(), malformed)
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap().block_on(work)
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
 }
 
 /// String views as plain strings, which is what Arrow's readers and writers of CSV know.
@@ -143,7 +144,7 @@ proptest! {
         prop_assert_eq!(&read, &batch);
         let mut arrow = arrow::csv::ReaderBuilder::new(batch.schema())
             .with_header(true)
-            .with_batch_size(1 << 20)
+            .with_batch_size(64)
             .build(&text[..])
             .unwrap();
         prop_assert_eq!(read, arrow.next().unwrap().unwrap());
