@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What of a pipeline is run, and with which values.
-#[derive(clap::Args, Clone, Debug, Default)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct Choice {
     /// Set a parameter; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
@@ -42,7 +42,7 @@ fn parse_setting(text: &str) -> std::result::Result<(String, String), String> {
 }
 
 impl Choice {
-    pub fn request(&self, now: Timestamp) -> PlanRequest {
+    fn request(&self, now: Timestamp) -> PlanRequest {
         PlanRequest {
             set: self.set.clone(),
             profile: self.profile.clone(),
