@@ -3,7 +3,7 @@
 //! A night makes 2,000 orders, 40 of them (2 %) dirty. So 1,960 of each night are clean, whichever
 //! nights ran before, and running a night again changes nothing.
 
-use crate::project::{Project, end};
+use crate::project::{Project, assert_same, end};
 use serde_json::{Value, json};
 
 const CLEAN: u64 = 1_960;
@@ -54,13 +54,13 @@ fn nights_1_2_2_again_and_0_by_hand() {
     project.ok(&night("2026-11-12"));
     assert_eq!(nights(&project), counted(&["2026-11-11", "2026-11-12"]));
     assert_eq!(keys(&project), 3_920);
-    assert_eq!(before, project.everything(), "a night again changes nothing");
+    assert_same("a night again changes nothing", &before, &project.everything());
 
     project.ok(&night("2026-11-10"));
     assert_eq!(nights(&project), counted(&["2026-11-10", "2026-11-11", "2026-11-12"]));
     assert_eq!(keys(&project), 5_880);
     let second = query(&project, &all.replace("where", "where night > '2026-11-10' and"));
-    assert_eq!(first, second, "a night changes its own rows alone");
+    assert!(first == second, "a night changes its own rows alone");
 }
 
 #[test]
