@@ -4,7 +4,6 @@ use super::dashboard::{Chart, ChartKind, MAX_SERIES, Measure};
 use super::data::{Column, Frame};
 use super::format::{self, Grain, Numbers};
 use super::theme::Colour;
-use super::yaml::listed;
 use std::collections::HashMap;
 
 /// A chart's data in the form in which it is drawn.
@@ -118,6 +117,13 @@ impl Figure {
         matches!(self.kind, ChartKind::StackedBar | ChartKind::Area)
     }
 
+    /// The first and last place of the points along x.
+    pub(super) fn x_range(&self) -> (f64, f64) {
+        let Shape::Points { series, .. } = &self.shape else { return (0.0, 1.0) };
+        let all = || series.iter().flat_map(|points| points.x.iter().copied());
+        (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max))
+    }
+
     /// The lowest and highest value that the axis of the values has to hold.
     pub(super) fn value_range(&self) -> (f64, f64) {
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
@@ -159,10 +165,8 @@ impl Figure {
 
 pub(super) fn column<'f>(frame: &'f Frame, name: &str) -> Result<&'f Column, String> {
     let missing = || {
-        let has = listed(&frame.names());
-        let near = crate::engine::nearest(name, frame.names().into_iter());
-        let help = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-        format!("the query gives no column `{name}`: it gives {has}{help}")
+        let names = frame.names().into_iter();
+        format!("the query's result has {}", crate::engine::sql::no_column(name, names))
     };
     frame.get(name).ok_or_else(missing)
 }

@@ -139,7 +139,7 @@ impl FigureView {
             None => change,
         });
         let note = match (compared, &figure.note) {
-            (Some(compared), Some(note)) => Some(format!("{compared}; {note}")),
+            (Some(compared), Some(note)) => Some(format!("{note}; {compared}")),
             (compared, note) => compared.or_else(|| note.clone()),
         };
         Ok(FigureView {

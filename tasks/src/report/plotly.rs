@@ -7,9 +7,11 @@
 use super::dashboard::ChartKind;
 use super::draw::{Picture, points_alone, stroke};
 use super::figure::{Figure, Points, Positions, Series, Shape};
-use super::format::{self, Format, Grain, Numbers};
+use super::format::{self, DAY, Format, Grain, Numbers};
 use super::ticks::Scale;
 use serde_json::{Map, Value, json};
+
+const DAY_MILLIS: i64 = DAY / 1_000;
 
 /// Height of labels and title below the axis.
 const BELOW: f64 = 56.0;
@@ -24,7 +26,7 @@ pub(super) fn plot(picture: &Picture<'_>) -> Value {
             horizontal(picture, (at, series), &mut layout)
         }
         Shape::Aligned { at, series } => aligned(picture, (at, series), &mut layout),
-        Shape::Points { time, series } => points(figure, (*time, series), &mut layout),
+        Shape::Points { time, series } => points(picture, (*time, series), &mut layout),
         Shape::Grid { columns, rows, cells } => grid(figure, (columns, rows, cells), &mut layout),
         Shape::Bins { edges, counts } => bins(picture, (edges, counts), &mut layout),
         Shape::Empty => Vec::new(),
@@ -136,8 +138,7 @@ fn aligned(
     let is_bar = !matches!(figure.kind, ChartKind::Line | ChartKind::Area);
     let x: Vec<Value> = match at {
         Positions::Times { at, grain } => {
-            let hover = hover(*grain);
-            set(layout, "xaxis", json!({"type": "date", "hoverformat": hover, "ticks": "outside"}));
+            set(layout, "xaxis", date_axis(at[0], at[at.len() - 1], *grain));
             at.iter().map(|at| time(*at, *grain)).collect()
         }
         Positions::Numbers(at) => {
@@ -151,6 +152,9 @@ fn aligned(
         }
     };
     if !is_bar {
+        if !matches!(at, Positions::Names(_)) && at.len() > 1 {
+            set(layout, "xaxis", json!({"range": [x[0], x[x.len() - 1]]}));
+        }
         layout.insert("hovermode".into(), "x unified".into());
         // Part of a long time can be looked at closely; a double click leads back.
         if at.len() > 60 {
@@ -161,7 +165,7 @@ fn aligned(
     let barmode = if figure.kind == ChartKind::StackedBar { "relative" } else { "group" };
     layout.insert("barmode".into(), barmode.into());
     let labelled = picture.has_labels(series);
-    let trace = |one: &Series| {
+    let trace = |one: &Series, x: &[Value]| {
         let mut trace = json!({"name": escaped(&one.name), "x": x, "y": values(&one.values)});
         let colour = format!("@{}", one.colour.name());
         let value = d3(&figure.numbers, "y");
@@ -181,7 +185,27 @@ fn aligned(
         }
         trace
     };
-    series.iter().map(trace).collect()
+    match series {
+        // The fill of one trace would bridge its gaps.
+        [one] if figure.kind == ChartKind::Area => {
+            pieces(one, &x).iter().map(|(one, x)| trace(one, x)).collect()
+        }
+        _ => series.iter().map(|one| trace(one, &x)).collect(),
+    }
+}
+
+/// The parts of a series between its gaps, each with its part of x.
+fn pieces(one: &Series, x: &[Value]) -> Vec<(Series, Vec<Value>)> {
+    let mut start = 0;
+    let mut pieces = Vec::new();
+    for values in one.values.split(Option::is_none) {
+        let range = start..start + values.len();
+        start = range.end + 1;
+        if !range.is_empty() {
+            pieces.push((Series { values: values.to_vec(), ..one.clone() }, x[range].to_vec()));
+        }
+    }
+    pieces
 }
 
 /// A line, or the area below it; values alone between gaps are dots.
@@ -247,13 +271,15 @@ fn horizontal(
 }
 
 fn points(
-    figure: &Figure,
+    picture: &Picture<'_>,
     (is_time, series): (Option<Grain>, &[Points]),
     layout: &mut Map<String, Value>,
 ) -> Vec<Value> {
+    let figure = picture.figure;
     let x_value = match is_time {
         Some(grain) => {
-            set(layout, "xaxis", json!({"type": "date"}));
+            let (low, high) = figure.x_range();
+            set(layout, "xaxis", date_axis(low as i64, high as i64, grain));
             format!("%{{x|{}}}", hover(grain))
         }
         None => {
@@ -262,7 +288,11 @@ fn points(
         }
     };
     set(layout, "xaxis", json!({"ticks": "outside", "fixedrange": false, "showline": true}));
-    let y = json!({"fixedrange": false, "showgrid": true, "nticks": 6, "zeroline": true});
+    let scale = picture.scale();
+    let y = json!({
+        "fixedrange": false, "showgrid": true, "nticks": 6, "zeroline": true,
+        "range": [scale.low, scale.high],
+    });
     set(layout, "yaxis", y);
     set(layout, "yaxis", d3_axis(&figure.numbers));
     layout.insert("dragmode".into(), "zoom".into());
@@ -363,6 +393,29 @@ fn hover(grain: Grain) -> &'static str {
         Grain::Day => "%a %-d %b %Y",
         Grain::Instant => "%a %-d %b %Y, %H:%M",
     }
+}
+
+/// An axis of time, with the larger unit in a second line where it changes.
+fn date_axis(first: i64, last: i64, grain: Grain) -> Value {
+    let stop = |range: Value, text: &str| json!({"dtickrange": range, "value": text});
+    let mut axis = json!({
+        "type": "date",
+        "hoverformat": hover(grain),
+        "ticks": "outside",
+        "tickformatstops": [
+            stop(json!([null, DAY_MILLIS - 1]), "%H:%M\n%-d %b %Y"),
+            stop(json!([DAY_MILLIS, "M1"]), "%-d %b\n%Y"),
+            stop(json!(["M1", "M12"]), "%b\n%Y"),
+            stop(json!(["M12", null]), "%Y"),
+        ],
+    });
+    // Among few days, hours would be named that the data says nothing of.
+    if grain != Grain::Instant && last - first < 10 * DAY {
+        axis["dtick"] = DAY_MILLIS.into();
+        axis["tickformat"] = "%-d %b\n%Y".into();
+        axis["tickformatstops"] = json!([]);
+    }
+    axis
 }
 
 fn time(micros: i64, grain: Grain) -> Value {

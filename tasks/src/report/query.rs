@@ -93,7 +93,7 @@ impl Query {
         let tables = tables.into_iter().flat_map(|(tables, _)| tables);
         let mut faults: Vec<Fault> = tables
             .map(|table| table.to_string())
-            .filter(|table| !known.inputs.contains(&table.as_str()))
+            .filter(|table| !known.inputs.contains(&table.as_str()) && !self.calls(table))
             .map(|table| self.unknown_table(&table, known.inputs))
             .collect();
         for (name, range) in sql::parameters(&self.sql) {
@@ -108,6 +108,12 @@ impl Query {
             }
         }
         faults
+    }
+
+    /// Whether the name is that of a function that gives rows, such as `generate_series`.
+    fn calls(&self, name: &str) -> bool {
+        let after = word(&self.sql, name).map(|range| self.sql[range.end..].trim_start());
+        after.is_some_and(|after| after.starts_with('('))
     }
 
     fn unknown_table(&self, table: &str, inputs: &[&str]) -> Fault {
@@ -159,6 +165,7 @@ mod tests {
     fn statements() {
         check("select day from daily where day = $night", "");
         check("with d as (select 1 as a) select a from d -- and no more", "");
+        check("select value from generate_series(0, 23)", "");
         check("select * from dialy", "[dialy] there is no input `dialy` (did you mean `daily`?)");
         check(
             "select *\nfrom x",

@@ -1,5 +1,6 @@
 //! A report as a whole: from a dashboard's text and tables to files.
 
+mod kind;
 mod mistakes;
 mod numbers;
 mod pictures;

@@ -17,7 +17,16 @@ impl Scale {
     /// About `count` ticks; the range is widened to begin and end at one.
     pub(super) fn around(low: f64, high: f64, count: usize) -> Self {
         let (low, high) = spread(low, high);
-        let step = step(low, high, count);
+        Scale::steps(low, high, step(low, high, count))
+    }
+
+    /// As [`Scale::around`], with ticks at whole numbers only.
+    pub(super) fn whole(low: f64, high: f64, count: usize) -> Self {
+        let (low, high) = spread(low, high);
+        Scale::steps(low, high, step(low, high, count).max(1.0))
+    }
+
+    fn steps(low: f64, high: f64, step: f64) -> Self {
         let (first, last) = ((low / step + 1e-9).floor(), (high / step - 1e-9).ceil());
         let ticks: Vec<f64> =
             (0..=(last - first) as i64).map(|i| round_to(first + i as f64, step)).collect();
@@ -195,6 +204,7 @@ mod tests {
         assert_eq!(Scale::around(0.0, 0.9, 4).ticks, [0.0, 0.25, 0.5, 0.75, 1.0]);
         assert_eq!(Scale::around(0.1, 0.32, 3).ticks, [0.1, 0.2, 0.3, 0.4]);
         assert_eq!(Scale::within(3.0, 17.0, 4).ticks, [5.0, 10.0, 15.0]);
+        assert_eq!(Scale::whole(0.0, 2.0, 5).ticks, [0.0, 1.0, 2.0]);
         let flat = Scale::around(7.0, 7.0, 4);
         assert!(flat.low < 7.0 && flat.high > 7.0);
         assert_eq!(Scale::around(0.0, 0.0, 4).high, 1.0);

@@ -3,7 +3,7 @@
 use super::super::canvas::{Align, Canvas, LABEL, fitted, text_width};
 use super::super::dashboard::ChartKind;
 use super::super::figure::{Points, Positions, Series};
-use super::super::format::{self, DAY, Grain};
+use super::super::format::{self, DAY, Format, Grain};
 use super::super::theme::Colour;
 use super::super::ticks::Scale;
 use super::{Along, Area, LABEL_INK, Picture, Up};
@@ -24,7 +24,11 @@ impl Picture<'_> {
     /// The axis of the values, where they stand upright.
     pub(in super::super) fn scale(&self) -> Scale {
         let (low, high) = self.figure.value_range();
-        Scale::around(low, high, (self.plot_height() / 48.0) as usize)
+        let count = (self.plot_height() / 48.0) as usize;
+        match self.figure.numbers.format {
+            Format::Integer => Scale::whole(low, high, count),
+            _ => Scale::around(low, high, count),
+        }
     }
 
     pub(super) fn draw_aligned<B: DrawingBackend>(
@@ -250,9 +254,7 @@ impl Picture<'_> {
         let scale = self.scale();
         let area = self.area(&self.figure.numbers.ticks(&scale.ticks), 16.0);
         let up = self.draw_values(canvas, &scale, area)?;
-        let all = || series.iter().flat_map(|points| points.x.iter().copied());
-        let (low, high) =
-            (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
+        let (low, high) = self.figure.x_range();
         // Room at both ends, so that no dot hangs over.
         let room = (high - low) * 0.02;
         let along = self.along(low - room, high + room, area);

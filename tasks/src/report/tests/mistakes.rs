@@ -125,7 +125,7 @@ async fn results_that_can_not_be_drawn() {
     };
     check(
         "kind: line, x: dya, y: n, sql: select 1 as day",
-        "the query gives no column `dya`: it gives `day`; did you mean `day`?",
+        "the query's result has no column `dya`; there are `day`",
     )
     .await;
     check(
