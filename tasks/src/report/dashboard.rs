@@ -2,7 +2,7 @@
 
 use super::format::Format;
 use super::query::{Known, Query};
-use super::yaml::{Fields, Reader};
+use super::yaml::{Fields, Place, Reader};
 use orchestrator::kind::{Files, Problem};
 use orchestrator::yaml::{Entry, Node, Tree};
 use std::ops::Range;
@@ -240,7 +240,7 @@ impl Source<'_, '_> {
         &mut self,
         fields: &Fields<'_>,
         key: &str,
-        read: fn(&mut Self, &str, &Node, (&str, Range<usize>)) -> Option<T>,
+        read: fn(&mut Self, &str, &Node, Place<'_>) -> Option<T>,
     ) -> Vec<T> {
         let Some(node) = fields.get(key) else { return Vec::new() };
         let Some(fields) = self.reader.entries(node, (key, node.span.into())) else {
@@ -260,7 +260,7 @@ impl Source<'_, '_> {
         all
     }
 
-    fn chart(&mut self, name: &str, node: &Node, place: (&str, Range<usize>)) -> Option<Chart> {
+    fn chart(&mut self, name: &str, node: &Node, place: Place<'_>) -> Option<Chart> {
         let known = [
             "title", "note", "kind", "x", "y", "series", "muted", "value", "bins", "x_title",
             "y_title", "x_format", "format", "width", "sql",
@@ -360,7 +360,7 @@ impl Source<'_, '_> {
         }
     }
 
-    fn table(&mut self, name: &str, node: &Node, place: (&str, Range<usize>)) -> Option<Table> {
+    fn table(&mut self, name: &str, node: &Node, place: Place<'_>) -> Option<Table> {
         let known = ["title", "note", "columns", "width", "sql"];
         let fields = self.reader.fields(node, place, &known)?;
         let title = self.reader.required_text(&fields, "title");

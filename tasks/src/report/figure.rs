@@ -28,12 +28,15 @@ pub(super) enum Shape {
     /// A scatter: each series has points of its own.
     Points { time: Option<Grain>, series: Vec<Points> },
     /// A heat map: `cells[row][column]`.
-    Grid { columns: Vec<String>, rows: Vec<String>, cells: Vec<Vec<Option<f64>>> },
+    Grid { columns: Vec<String>, rows: Vec<String>, cells: Vec<Row> },
     /// A histogram: bin `i` lies between the edges `i` and `i + 1`.
     Bins { edges: Vec<f64>, counts: Vec<f64> },
     /// The query gave no rows, or nothing in them that could be drawn.
     Empty,
 }
+
+/// A row of a heat map's cells.
+pub(super) type Row = Vec<Option<f64>>;
 
 /// Where along x the values stand.
 #[derive(Clone, Debug, PartialEq)]

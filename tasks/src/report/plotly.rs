@@ -6,7 +6,7 @@
 
 use super::dashboard::ChartKind;
 use super::draw::{Picture, points_alone, stroke};
-use super::figure::{Figure, Points, Positions, Series, Shape};
+use super::figure::{Figure, Points, Positions, Row, Series, Shape};
 use super::format::{self, DAY, Format, Grain, Numbers};
 use super::ticks::Scale;
 use serde_json::{Map, Value, json};
@@ -215,6 +215,8 @@ fn line(trace: &mut Value, figure: &Figure, values: &[Option<f64>], (colour, of)
     if alone.iter().any(|alone| *alone) {
         let sizes: Vec<u32> = alone.iter().map(|alone| if *alone { 5 } else { 0 }).collect();
         trace["mode"] = "lines+markers".into();
+        // At either end, half of a dot lies outside.
+        trace["cliponaxis"] = false.into();
         trace["marker"] = json!({"size": sizes, "color": colour, "opacity": 1});
     }
     if figure.kind != ChartKind::Area {
@@ -315,7 +317,7 @@ fn points(
 
 fn grid(
     figure: &Figure,
-    (columns, rows, cells): (&[String], &[String], &[Vec<Option<f64>>]),
+    (columns, rows, cells): (&[String], &[String], &[Row]),
     layout: &mut Map<String, Value>,
 ) -> Vec<Value> {
     let (low, high) = figure.value_range();

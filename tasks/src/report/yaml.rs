@@ -17,6 +17,9 @@ fn describe(tree: &Tree) -> &'static str {
     }
 }
 
+/// Where in the file's tree something is (`charts.sales`), and where to point at for what it lacks.
+pub(super) type Place<'p> = (&'p str, Range<usize>);
+
 /// Reads one file and collects what is wrong with it.
 pub(super) struct Reader<'a> {
     /// The path as written in the pipeline.
@@ -85,7 +88,7 @@ impl<'a> Reader<'a> {
     pub(super) fn fields<'n>(
         &mut self,
         node: &'n Node,
-        (at, range): (&str, Range<usize>),
+        (at, range): Place<'_>,
         known: &[&str],
     ) -> Option<Fields<'n>> {
         let fields = self.entries(node, (at, range))?;
@@ -106,7 +109,7 @@ impl<'a> Reader<'a> {
     pub(super) fn entries<'n>(
         &mut self,
         node: &'n Node,
-        (at, range): (&str, Range<usize>),
+        (at, range): Place<'_>,
     ) -> Option<Fields<'n>> {
         let Some(entries) = node.as_map() else {
             self.unexpected(at, node, "a mapping of keys to values");

@@ -2,7 +2,7 @@
 
 use super::super::canvas::{Align, Canvas, LABEL, fitted, text_width};
 use super::super::dashboard::ChartKind;
-use super::super::figure::{Points, Positions, Series};
+use super::super::figure::{Points, Positions, Row, Series};
 use super::super::format::{self, DAY, Format, Grain};
 use super::super::theme::Colour;
 use super::super::ticks::Scale;
@@ -180,7 +180,7 @@ impl Picture<'_> {
         series: &[Series],
         up: Up,
     ) -> Result<(), TaskError> {
-        let width = (place * FILLED).min(96.0).max(0.5);
+        let width = (place * FILLED).clamp(0.5, 96.0);
         let mut reached = vec![(0.0, 0.0); x.len()];
         for one in series {
             for ((x, value), reached) in x.iter().zip(&one.values).zip(&mut reached) {
@@ -277,7 +277,7 @@ impl Picture<'_> {
         canvas: &mut Canvas<'_, B>,
         columns: &[String],
         rows: &[String],
-        cells: &[Vec<Option<f64>>],
+        cells: &[Row],
     ) -> Result<(), TaskError> {
         let names: Vec<String> =
             rows.iter().map(|row| fitted(row, LABEL.size, self.size().0 * 0.3)).collect();
