@@ -1,6 +1,7 @@
 //! End-to-end tests: they drive the binary as a person does.
 
 mod crash;
+mod documents;
 mod ecommerce;
 mod nights;
 mod project;
