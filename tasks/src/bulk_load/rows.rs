@@ -175,7 +175,7 @@ impl<'a> Rows<'a> {
     pub(super) async fn plan(&self) -> Result<Arc<dyn ExecutionPlan>, TaskError> {
         let mut columns = vec![self.key()];
         for (family, names) in &self.options.families {
-            columns.extend(names.iter().map(|name| text(name).alias(format!("{family}:{name}"))));
+            columns.extend(names.iter().map(|name| column(name).alias(format!("{family}:{name}"))));
         }
         self.select(columns).await
     }

@@ -63,8 +63,9 @@ pub struct Load {
     pub publication: Publication,
     /// The timestamp of all cells.
     pub at: Timestamp,
-    /// The rows: [`ROW_KEY`], then cells named `family:qualifier`, all of them text. A null is no
-    /// cell. No key is null. Of cells that the rows put into one place, any may stay.
+    /// The rows: [`ROW_KEY`], a text that is never null, then cells named `family:qualifier` of any
+    /// type; a cell is what Arrow's cast to text makes of it, and a null is no cell. Of cells that
+    /// the rows put into one place, any may stay.
     pub rows: Arc<dyn ExecutionPlan>,
     /// The rows' keys alone, for a place that looks before it writes.
     pub keys: Arc<dyn ExecutionPlan>,

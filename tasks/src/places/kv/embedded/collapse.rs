@@ -19,7 +19,7 @@ pub(super) struct Collapse {
     /// Of what it gives.
     schema: SchemaRef,
     names: Vec<String>,
-    /// The rows of the last key so far.
+    /// The batch that came last, or what is left of it.
     held: Option<RecordBatch>,
     new_rows: u64,
     repeated: u64,
@@ -43,19 +43,26 @@ impl Collapse {
         self.repeated
     }
 
-    /// Takes a batch. Holds back the rows of its last key: the next one may go on with it.
+    /// Takes a batch; gives the rows of the one before whose keys it does not go on with.
     pub(super) fn push(&mut self, batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
         if batch.num_rows() == 0 {
             return Ok(RecordBatch::new_empty(self.schema.clone()));
         }
-        let batch = match self.held.take() {
-            Some(held) => concat_batches(&held.schema(), [&held, &batch])?,
-            None => batch,
+        let Some(held) = self.held.take() else {
+            self.held = Some(batch);
+            return Ok(RecordBatch::new_empty(self.schema.clone()));
         };
-        let groups = groups(batch.column(0).as_string());
-        let last = groups.last().map_or(0, |group| group.start);
-        self.held = Some(batch.slice(last, batch.num_rows() - last));
-        self.collapse(&batch.slice(0, last), &groups[..groups.len() - 1])
+        let keys: &StringArray = held.column(0).as_string();
+        let mut groups = groups(keys);
+        let goes_on = batch.column(0).as_string::<i32>().value(0) == keys.value(keys.len() - 1);
+        if !goes_on {
+            self.held = Some(batch);
+            return self.collapse(&held, &groups);
+        }
+        let last = groups.pop().map_or(0, |group| group.start);
+        let rest = held.slice(last, held.num_rows() - last);
+        self.held = Some(concat_batches(&held.schema(), [&rest, &batch])?);
+        self.collapse(&held.slice(0, last), &groups)
     }
 
     /// What was held back.

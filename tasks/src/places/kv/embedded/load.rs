@@ -12,7 +12,8 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::error::DataFusionError;
-use datafusion::physical_expr::expressions::{Literal, col};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_expr::expressions::{CastExpr, Literal, col};
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
@@ -20,15 +21,19 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
-use orchestrator::attempt::TaskError;
+use orchestrator::attempt::{Progress, TaskError};
 use orchestrator::event::Published;
 use orchestrator::failpoint;
 use orchestrator::kind::Write;
 use std::sync::Arc;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// How often a load begins anew because another one has come first.
 const MAX_TRIES: u32 = 10;
+/// Merged batches that wait for the writer.
+const BATCHES_AHEAD: usize = 16;
 const SOURCE: &str = "source";
 
 pub(super) async fn load(
@@ -96,7 +101,7 @@ struct Merged {
     repeated: u64,
 }
 
-/// Merges and writes, on a thread for such work. Dropping the future stops it.
+/// Merges and writes, each on a thread of its own. Dropping the future stops it.
 async fn merge(
     tables: &Tables,
     table: &str,
@@ -114,7 +119,7 @@ async fn merge(
     let plan = plan(tables, &schema, old.as_ref(), rewrite, load).await.map_err(|e| doing(&e))?;
     let stream = execute_stream(plan, load.session.task_ctx()).map_err(|error| doing(&error))?;
     let options = StageOptions { sort_by: vec![ROW_KEY.into()], ..StageOptions::default() };
-    let mut files = Files {
+    let files = Files {
         tables: tables.clone(),
         table: table.to_owned(),
         publication: load.publication.id.clone(),
@@ -126,36 +131,78 @@ async fn merge(
     };
     let stop = load.publication.cancel.child_token();
     let guard = stop.clone().drop_guard();
-    let (progress, span, handle) =
-        (load.progress.clone(), tracing::Span::current(), Handle::current());
-    let work = async move {
-        let mut stream = stream;
-        let mut collapse = Collapse::new(schema);
-        while let Some(batch) = stream.next().await {
-            if stop.is_cancelled() {
-                return Err(TaskError::Cancelled);
-            }
-            let batch = batch.map_err(|error| failed("can't merge the rows", &error))?;
-            let before = collapse.new_rows();
-            let batch =
-                collapse.push(batch).map_err(|error| failed("can't merge the rows", &error))?;
-            files.write(batch).await?;
-            progress.add_rows_out(collapse.new_rows() - before);
-        }
-        let before = collapse.new_rows();
-        let rest = collapse.finish().map_err(|error| failed("can't merge the rows", &error))?;
-        files.write(rest).await?;
-        progress.add_rows_out(collapse.new_rows() - before);
-        let staged = files.finish().await?;
-        progress.add_bytes_out(staged.iter().map(|staged| staged.bytes).sum());
-        Ok(Merged { staged, rows: collapse.new_rows(), repeated: collapse.repeated() })
-    };
-    let thread = tokio::task::spawn_blocking(move || span.in_scope(|| handle.block_on(work)));
-    let merged = thread
-        .await
-        .map_err(|error| TaskError::permanent(format!("merging broke off: {error}")))?;
+    let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
+    let merging = on_a_thread(collapse(stream, Collapse::new(schema), sender, stop));
+    let writing = on_a_thread(write(files, receiver, load.progress.clone()));
+    let (merged, staged) = tokio::join!(merging, writing);
     drop(guard);
-    merged
+    // Where both failed, merging is the cause: the writer only missed the end.
+    let collapse = merged?;
+    Ok(Merged { staged: staged?, rows: collapse.new_rows(), repeated: collapse.repeated() })
+}
+
+/// Sends batches in which each key is there once, with the number of new keys so far.
+async fn collapse(
+    mut stream: SendableRecordBatchStream,
+    mut collapse: Collapse,
+    sender: mpsc::Sender<Next>,
+    stop: CancellationToken,
+) -> Result<Collapse, TaskError> {
+    let doing = "can't merge the rows";
+    loop {
+        if stop.is_cancelled() {
+            return Err(TaskError::Cancelled);
+        }
+        let next = stream.next().await;
+        let last = next.is_none();
+        let batch = match next {
+            Some(batch) => collapse.push(batch.map_err(|error| failed(doing, &error))?),
+            None => collapse.finish(),
+        };
+        let batch = batch.map_err(|error| failed(doing, &error))?;
+        let next = Next { batch, new_rows: collapse.new_rows(), last };
+        // The writer has failed, and will say so.
+        let gone = sender.send(next).await.is_err();
+        if last || gone {
+            return Ok(collapse);
+        }
+    }
+}
+
+struct Next {
+    batch: RecordBatch,
+    new_rows: u64,
+    last: bool,
+}
+
+/// Encodes and writes, while the next rows are merged.
+async fn write(
+    mut files: Files,
+    mut receiver: mpsc::Receiver<Next>,
+    progress: Arc<Progress>,
+) -> Result<Vec<Staged>, TaskError> {
+    let mut told = 0;
+    while let Some(Next { batch, new_rows, last }) = receiver.recv().await {
+        files.write(batch).await?;
+        progress.add_rows_out(new_rows - told);
+        told = new_rows;
+        if last {
+            let staged = files.finish().await?;
+            progress.add_bytes_out(staged.iter().map(|staged| staged.bytes).sum());
+            return Ok(staged);
+        }
+    }
+    Err(TaskError::Cancelled)
+}
+
+/// Drives work that computes on a thread for such work.
+async fn on_a_thread<T: Send + 'static>(
+    work: impl Future<Output = Result<T, TaskError>> + Send + 'static,
+) -> Result<T, TaskError> {
+    let (span, handle) = (tracing::Span::current(), Handle::current());
+    tokio::task::spawn_blocking(move || span.in_scope(|| handle.block_on(work)))
+        .await
+        .map_err(|error| TaskError::permanent(format!("merging broke off: {error}")))?
 }
 
 /// All rows by their key: the old ones as their files have them, the new ones sorted.
@@ -209,7 +256,11 @@ fn unify(
             Some(value) => Arc::new(Literal::new(value)) as Arc<dyn PhysicalExpr>,
             None => col(name, &from)?,
         };
-        debug_assert!(column.data_type(&from).is_ok_and(|found| found == *field.data_type()));
+        // Cells become text only behind the sort: until then their own types take less memory.
+        let column: Arc<dyn PhysicalExpr> = match column.data_type(&from)? == *field.data_type() {
+            true => column,
+            false => Arc::new(CastExpr::new(column, field.data_type().clone(), None)),
+        };
         columns.push((column, name.to_owned()));
     }
     let source = ScalarValue::Int8(Some(i8::from(at.is_some())));

@@ -66,3 +66,30 @@ async fn each_key_is_in_one_row_of_the_table() {
     assert_eq!((snapshot.rows, snapshot.files.len()), (500, 1));
     assert_eq!(kv.summary("t").await.unwrap().unwrap().rows, Some(500));
 }
+
+/// A load that is larger than its memory spills, and is the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_limited() {
+    let (dir, kv) = kv();
+    let engine = crate::engine::Engine::default();
+    let session = engine.session_limited(dir.path(), 48 << 20).unwrap();
+    let rows = session
+        .sql(
+            "select cast(value * 7919 % 300000 as varchar) as row_key, \
+             'a text of some length, so that rows take memory: ' || value as \"f:a\" \
+             from generate_series(0, 299999)",
+        )
+        .await
+        .unwrap();
+    let keys = rows.clone().select_columns(&["row_key"]).unwrap();
+    let load = Load {
+        rows: rows.create_physical_plan().await.unwrap(),
+        keys: keys.create_physical_plan().await.unwrap(),
+        session,
+        ..load_of("r1", 1, &[], &[]).await
+    };
+    assert_eq!(kv.load("t", load).await.unwrap().rows, 300_000);
+    let rows = scan(&kv, "t", "29999", 99).await;
+    assert_eq!(rows.len(), 11);
+    assert!(rows[0].starts_with("29999 f:a=a text of some length"), "{rows:?}");
+}
