@@ -111,13 +111,15 @@ impl Picture<'_> {
         title + labels + if self.heading.is_some() { PADDING - 8.0 } else { 4.0 }
     }
 
+    /// Whether labels along x may have a second line.
     fn lower_labels(&self) -> bool {
+        let in_lines = |names: &[String]| names.iter().any(|name| name.contains(' '));
         match &self.figure.shape {
+            Shape::Aligned { .. } if self.figure.kind == ChartKind::HorizontalBar => false,
             Shape::Aligned { at: Positions::Times { .. }, .. } => true,
+            Shape::Aligned { at: Positions::Names(names), .. } => in_lines(names),
+            Shape::Grid { columns, .. } => in_lines(columns),
             Shape::Points { time, .. } => time.is_some(),
-            Shape::Aligned { at: Positions::Names(_), .. } => {
-                self.figure.kind != ChartKind::HorizontalBar
-            }
             _ => false,
         }
     }
@@ -243,7 +245,8 @@ impl Picture<'_> {
         let widest = labels.iter().map(|label| text_width(label, LABEL.size)).fold(0.0, f64::max);
         let top = self.plot_top(size.0);
         Area {
-            left: self.inset() + widest + 8.0,
+            // The fonts that show an SVG may be wider than the one measured.
+            left: self.inset() + widest * 1.12 + 8.0,
             top,
             right: size.0 - self.inset() - right,
             bottom: top + self.plot_height(),
