@@ -10,7 +10,8 @@ use orchestrator::attempt::RunContext;
 use orchestrator::dataset::Scheme;
 use orchestrator::event::RunEnd;
 use orchestrator::kind::Catalog;
-use orchestrator::run::{Canceller, Driver, Run, RunError, RunState, ownership};
+use orchestrator::run::ownership::{self, RunLock};
+use orchestrator::run::{Canceller, Driver, Run, RunState};
 use orchestrator::store::{NewRun, RunStatus, Store};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,6 +51,7 @@ pub struct Arguments {
 /// A run that may begin.
 struct Ready {
     id: String,
+    lock: RunLock,
     prepared: Prepared,
     store: Store,
     data_dir: PathBuf,
@@ -95,9 +97,11 @@ fn new_run(
         request: serde_json::to_string(&prepared.request)?,
     };
     let max_active = prepared.plan.max_active_runs as usize;
+    // The lock comes first: a run in the store that nobody has locked counts as crashed, and
+    // another process could start beside it.
+    let lock = lock(&data_dir, &new.id)?.context("a new run is locked by another process")?;
     let mut told = false;
     loop {
-        // The directory and the lock come first: a run in the store without a lock is a crashed one.
         let alive = |run: &str| ownership::is_alive(&data_dir, run);
         match store.create_run(&new, max_active, alive)? {
             Ok(()) => break,
@@ -109,6 +113,8 @@ fn new_run(
                     new.pipeline,
                     active[0]
                 );
+                // Nothing of the run that is not to be stays behind.
+                let _ = std::fs::remove_dir_all(ownership::run_directory(&data_dir, &new.id));
                 return Ok(Err(BUSY));
             }
             Err(active) => {
@@ -120,7 +126,7 @@ fn new_run(
             }
         }
     }
-    Ok(Ok(Ready { id: new.id, prepared, store, data_dir }))
+    Ok(Ok(Ready { id: new.id, lock, prepared, store, data_dir }))
 }
 
 /// A run whose process died, with the definition it was started with.
@@ -142,8 +148,17 @@ fn resumable(common: &Common, text: &str) -> Result<Ready> {
             end.as_str()
         ),
     }
+    let lock = lock(&data_dir, &row.id)?
+        .with_context(|| format!("run {} has just been taken over by another process", row.id))?;
     let prepared = pipeline::restore(&store.stored_run(&row.id)?)?;
-    Ok(Ready { id: row.id, prepared, store, data_dir })
+    Ok(Ready { id: row.id, lock, prepared, store, data_dir })
+}
+
+fn lock(data_dir: &Path, run: &str) -> Result<Option<RunLock>> {
+    RunLock::acquire(data_dir, run).with_context(|| {
+        let directory = ownership::run_directory(data_dir, run);
+        format!("cannot lock run {run} in `{}`", directory.display())
+    })
 }
 
 fn drive(
@@ -152,7 +167,7 @@ fn drive(
     display: &Display,
     runtime: &tokio::runtime::Runtime,
 ) -> Result<u8> {
-    let Ready { id, prepared, store, data_dir } = ready;
+    let Ready { id, lock, prepared, store, data_dir } = ready;
     let plan = prepared.plan.clone();
     display.say(&format!("{}, run {id} for {}", plan.pipeline, pipeline::interval(plan.interval)));
     let catalog = tasks::catalog(&prepared.profile(), &data_dir)?;
@@ -175,13 +190,7 @@ fn drive(
         observer: Arc::new(display.clone()),
     };
     let in_tokio = runtime.enter();
-    let driver = match Driver::take_over(run, store) {
-        Err(RunError::Active { run }) => {
-            anstream::eprintln!("run {run} is active in another process");
-            return Ok(BUSY);
-        }
-        driver => driver?,
-    };
+    let driver = Driver::take_over(run, lock, store)?;
     runtime.spawn(listen_to_signals(driver.canceller()));
     let finished = std::thread::scope(|scope| {
         let (over, wait) = std::sync::mpsc::channel::<()>();

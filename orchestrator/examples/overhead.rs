@@ -7,6 +7,7 @@ use orchestrator::attempt::{Attempt, Outcome, Profile, Progress, RunContext, Tas
 use orchestrator::kind::{Files, Kind, Kinds, Ports};
 use orchestrator::load;
 use orchestrator::plan::{self, Plan, PlanRequest};
+use orchestrator::run::ownership::RunLock;
 use orchestrator::run::{Driver, Observer, Run, RunState};
 use orchestrator::store::{NewRun, Record, Store};
 use std::fmt::Write as _;
@@ -90,6 +91,7 @@ fn run(text: &str) -> f64 {
         request: "{}".into(),
     };
     store.create_run(&new, 1, |_| false).expect("a store").expect("no other run");
+    let lock = RunLock::acquire(data.path(), &new.id).expect("a lock").expect("no other owner");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let _in_tokio = runtime.enter();
     let run = Run {
@@ -109,7 +111,7 @@ fn run(text: &str) -> f64 {
         observer: Arc::new(Blind),
     };
     let start = Instant::now();
-    let driver = Driver::take_over(run, store).expect("the run");
+    let driver = Driver::take_over(run, lock, store).expect("the run");
     driver.finish().expect("the run ends");
     start.elapsed().as_secs_f64() * 1e3
 }

@@ -78,5 +78,7 @@ fn two_runs_started_at_the_same_moment() {
     let mut codes = [end(one).code, end(two).code];
     codes.sort();
     assert_eq!(codes, [Some(0), Some(3)], "one runs, the other is told so");
+    let runs = std::fs::read_dir(project.data().join("runs")).unwrap().count();
+    assert_eq!(runs, 3, "a run that was not to be leaves nothing behind");
     assert_eq!(keys(&project), 5_880);
 }

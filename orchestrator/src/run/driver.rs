@@ -53,10 +53,6 @@ pub enum RunError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Misfit(#[from] Misfit),
-    #[error("cannot lock run {run}: {source}")]
-    Lock { run: String, source: std::io::Error },
-    #[error("run {run} is active in another process")]
-    Active { run: String },
 }
 
 /// What attempts and others tell the driver.
@@ -105,13 +101,10 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Takes the run over, new or interrupted: locks it, raises its epoch, replays its journal.
-    /// The run exists in the store. Call it within a tokio runtime.
-    pub fn take_over(run: Run, mut store: Store) -> Result<Driver, RunError> {
+    /// Takes the run over, new or interrupted, whose lock the caller has taken: raises its epoch,
+    /// replays its journal. The run exists in the store. Call it within a tokio runtime.
+    pub fn take_over(run: Run, lock: RunLock, mut store: Store) -> Result<Driver, RunError> {
         let id = run.context.id.clone();
-        let lock = RunLock::acquire(&run.context.data_dir, &id)
-            .map_err(|source| RunError::Lock { run: id.clone(), source })?
-            .ok_or_else(|| RunError::Active { run: id.clone() })?;
         let pid = std::process::id();
         let epoch = store.claim(&id, pid)?;
         let mut state = RunState::new(run.plan.clone(), &id, run.jobs);
