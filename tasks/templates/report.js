@@ -39,7 +39,7 @@
       const layout = painted(chart.layout, theme);
       // A finger scrolls the page; only a mouse selects a part to look at closely.
       if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false;
-      thin(layout.xaxis, chart.tick_width, plot.clientWidth * 0.75);
+      thin(layout.xaxis, chart.tick_width, plot.clientWidth - chart.beside);
       Plotly.react(plot, data, layout, config);
     }
   };

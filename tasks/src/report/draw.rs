@@ -83,6 +83,20 @@ impl Up {
 }
 
 impl Picture<'_> {
+    /// How wide the widest label is of the axis that stands upright.
+    pub(super) fn labels_width(&self) -> f64 {
+        let names: Vec<String> = match &self.figure.shape {
+            Shape::Grid { rows, .. } => rows.clone(),
+            Shape::Aligned { at: Positions::Names(names), .. }
+                if self.figure.kind == ChartKind::HorizontalBar =>
+            {
+                names.clone()
+            }
+            _ => self.figure.numbers.ticks(&self.scale().ticks),
+        };
+        names.iter().map(|name| text_width(name, LABEL.size)).fold(0.0, f64::max)
+    }
+
     /// The size that suits the figure, in pixels of the page.
     pub(super) fn size(&self) -> Size {
         let width = match self.width {

@@ -157,7 +157,7 @@ impl Figure {
         }
         let drawn_from_zero =
             !matches!(self.kind, ChartKind::Line | ChartKind::Scatter | ChartKind::Heatmap);
-        // A line whose values are far from zero is drawn close up; else zero belongs to the picture.
+        // A line whose values are far from zero is drawn close up; else zero belongs to it.
         let near_zero = low >= 0.0 && low <= high / 2.0 && self.kind != ChartKind::Heatmap;
         if drawn_from_zero || near_zero {
             (low, high) = (low.min(0.0), high.max(0.0));

@@ -71,7 +71,7 @@ impl Numbers {
         self.signed(value, &grouped(size, places))
     }
 
-    /// The labels of some values that stand beside one another: in one unit, if the largest needs one.
+    /// The labels of values that stand beside one another: in one unit, if the largest needs one.
     pub(super) fn labels(&self, values: &[Option<f64>]) -> Vec<String> {
         let largest = values.iter().flatten().fold(0.0_f64, |most, value| most.max(value.abs()));
         let (unit, name) = unit(three_figures(largest));
@@ -171,7 +171,8 @@ pub(super) fn civil(micros: i64) -> DateTime {
     TimeZone::UTC.to_datetime(timestamp)
 }
 
-/// `22 Nov 2026`; `22 Nov 2026, 16:20` where the hour matters, `Nov 2026` where not even the day does.
+/// `22 Nov 2026`; `22 Nov 2026, 16:20` where the hour matters, `Nov 2026` where even the day
+/// does not.
 pub(super) fn time(micros: i64, grain: Grain) -> String {
     let pattern = match grain {
         Grain::Month => "%b %Y",

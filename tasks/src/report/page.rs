@@ -304,7 +304,8 @@ fn colours() -> String {
         let share = super::draw::shade(f64::from(shade) / 4.0) * 100.0;
         let _ = writeln!(
             css,
-            ".h{shade} {{ background: color-mix(in srgb, var(--series0) {share:.1}%, var(--paper)); }}"
+            ".h{shade} {{ background: \
+             color-mix(in srgb, var(--series0) {share:.1}%, var(--paper)); }}"
         );
     }
     css

@@ -16,8 +16,9 @@ const DAY_MILLIS: i64 = DAY / 1_000;
 /// Height of labels and title below the axis.
 const BELOW: f64 = 56.0;
 
-/// `{"data": [...], "layout": {...}}`, and in `tick_width` the room that a tick along x needs: where
-/// there is less, the page leaves some of them out.
+/// `{"data": [...], "layout": {...}}`, in `tick_width` the room that a tick along x needs, and in
+/// `beside` what labels beside the axes take of the chart's width. Where there is less room, the
+/// page leaves some ticks out.
 pub(super) fn plot(picture: &Picture<'_>) -> Value {
     let figure = picture.figure;
     let mut layout = base(picture);
@@ -35,15 +36,17 @@ pub(super) fn plot(picture: &Picture<'_>) -> Value {
         _ if figure.kind == ChartKind::HorizontalBar => Some(56),
         // Of names in no order, none goes without saying.
         _ if !figure.x_is_ordered => None,
-        _ => Some(34),
+        _ => Some(32),
     };
-    json!({"data": data, "layout": layout, "tick_width": tick_width})
+    let beside = picture.labels_width() + 24.0 + layout["margin"]["r"].as_f64().unwrap_or(0.0);
+    json!({"data": data, "layout": layout, "tick_width": tick_width, "beside": beside.ceil()})
 }
 
 fn base(picture: &Picture<'_>) -> Map<String, Value> {
     let axis = json!({
         "automargin": true, "fixedrange": true, "showgrid": false, "zeroline": false,
-        "showline": false, "ticks": "", "ticklabelstandoff": 6, "linecolor": "@edge", "tickcolor": "@edge", "gridcolor": "@line",
+        "showline": false, "ticks": "", "ticklabelstandoff": 6,
+        "linecolor": "@edge", "tickcolor": "@edge", "gridcolor": "@line",
         "zerolinecolor": "@edge", "zerolinewidth": 1, "tickfont": {"size": 12},
     });
     let mut x = axis.clone();

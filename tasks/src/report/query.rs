@@ -81,7 +81,7 @@ impl Query {
         Some(offset..offset + length.max(1))
     }
 
-    /// Checks that this is one query, and that it reads nothing but the given inputs and parameters.
+    /// Checks that this is one query, and that it names nothing but known inputs and parameters.
     pub(super) fn check(&self, known: &Known<'_>) -> Vec<Fault> {
         if let Err(sql::Fault { range, message }) = sql::check_query(&self.sql) {
             return vec![Fault { message, help: None, range }];

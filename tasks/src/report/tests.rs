@@ -94,7 +94,8 @@ async fn look_at_the_nightly_dashboard() {
 async fn a_page_asks_nobody() {
     let scratch = tempfile::tempdir().unwrap();
     let session = SessionContext::new();
-    let text = "title: T\ncharts:\n  a: {title: A, kind: bar, x: x, y: y, sql: \"select 'a' as x, 1 as y\"}";
+    let text = "title: T\ncharts:\n  a: \
+                {title: A, kind: bar, x: x, y: y, sql: \"select 'a' as x, 1 as y\"}";
     let page = report(scratch.path(), text, &session, &[]).await;
     assert!(page.contains("Content-Security-Policy\" content=\"default-src 'none';"));
     // Scripts may name the standards and the makers that they come from; the page itself does not.
@@ -161,7 +162,7 @@ title: T
 figures: [{label: Nothing, sql: select 1 as a where false}]
 charts:
   a: {title: A, kind: line, x: x, y: y, sql: 'select 1 as x, 2 as y where false'}
-  b: {title: B, kind: heatmap, x: x, y: y, value: v, sql: 'select 1 as x, 2 as y, cast(null as int) as v'}
+  b: {title: B, kind: heatmap, x: x, y: x, value: v, sql: 'select 1 as x, cast(null as int) as v'}
   c: {title: C, kind: scatter, x: x, y: y, sql: 'select 1 as x, cast(null as double) as y'}
 tables:
   d: {title: D, sql: select 1 as a where false}

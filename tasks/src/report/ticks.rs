@@ -65,7 +65,7 @@ fn step(low: f64, high: f64, count: usize) -> f64 {
     factor * power
 }
 
-/// `steps * step` without the dust of binary fractions, so that a tick is 0.3, not 0.30000000000000004.
+/// `steps * step` without the dust of binary fractions: 0.3, not 0.30000000000000004.
 fn round_to(steps: f64, step: f64) -> f64 {
     let value = steps * step;
     let power = 10_f64.powi((6 - step.log10().floor() as i32).clamp(-300, 300));
