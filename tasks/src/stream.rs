@@ -49,6 +49,7 @@ struct Options {
     transaction_rows: NonZeroU64,
     /// Partitions of the topic, if it does not exist yet; 1 by default. Those of a topic that
     /// exists can't be changed.
+    #[schemars(range(min = 1, max = 1000))]
     partitions: Option<NonZeroU32>,
     /// What a message is: the CSV row as it stands in the file, or a JSON object of texts by
     /// column. By default the form of the file.
@@ -139,7 +140,7 @@ async fn run(
     let rate: Rate =
         options.rate.parse().map_err(|e: rate::RateError| TaskError::permanent(e.to_string()))?;
     let input = &attempt.inputs[INPUT].dataset;
-    let topic = attempt.outputs[OUTPUT].dataset().name();
+    let topic = attempt.outputs[OUTPUT].dataset();
     attempt.pin(INPUT, None).await?;
     let context = |error: TaskError| error.context(input);
     let mut source = Source::open(files, input.name()).await.map_err(context)?;
@@ -148,8 +149,13 @@ async fn run(
     let content = Content { format: encoder.output(), columns: source.columns().to_vec() };
     let origin = Origin { run: attempt.run.id.clone(), task: attempt.task.clone(), content };
     let partitions = options.partitions.map(NonZeroU32::get);
-    let mut producer = topics.producer(topic, origin, partitions).await?;
-    attempt.stream_opened(OUTPUT, producer.end().clone()).await?;
+    let mut producer = topics.producer(topic.name(), origin, partitions).await?;
+    let start = attempt.stream_opened(OUTPUT, producer.end().clone()).await?;
+    if start.iter().any(|(partition, at)| producer.end().get(partition) < Some(at)) {
+        return Err(TaskError::permanent(format!(
+            "`{topic}` has lost records since this run began to write it; start a new run"
+        )));
+    }
     let before = producer.position().map_or(0, |position| position.next);
     let published = match attempt.outputs[OUTPUT].published.clone() {
         Some(published) => published,

@@ -13,6 +13,7 @@ pub(crate) mod malformed;
 pub(crate) mod open;
 #[cfg(test)]
 mod tests;
+pub(crate) mod texts;
 mod values;
 
 use crate::engine::columns::{ColumnType, Columns, arrow_schema};

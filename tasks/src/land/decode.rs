@@ -3,12 +3,12 @@
 use super::columns::Layout;
 use super::dead_letters::DeadLetter;
 use crate::engine::ColumnType;
+use crate::engine::scan::texts::typed;
 use crate::places::topics::{Batch, Content, Format};
 use crate::stream::cut::csv_record_fields;
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch};
 use arrow::array::{StringArray, StringBuilder, TimestampMicrosecondArray};
-use arrow::compute::{CastOptions, cast_with_options, filter_record_batch};
-use arrow::datatypes::Float64Type;
+use arrow::compute::filter_record_batch;
 use memchr::{memchr, memchr_iter};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -174,7 +174,7 @@ impl<'a> Rows<'a> {
                 columns.push(Arc::new(text));
                 continue;
             }
-            let typed = typed(&text, *kind);
+            let typed = typed(&text, *kind).expect("as many values as texts");
             for row in (0..count).filter(|&row| typed.is_null(row) && text.is_valid(row)) {
                 if std::mem::replace(&mut good[row], false) {
                     let reason =
@@ -210,20 +210,6 @@ fn append(builder: &mut StringBuilder, text: &str) {
 fn wrong_count(found: usize, expected: usize) -> String {
     let fields = if found == 1 { "field" } else { "fields" };
     format!("it has {found} {fields} instead of {expected}")
-}
-
-/// Null where the text is not of the type.
-fn typed(text: &StringArray, kind: ColumnType) -> ArrayRef {
-    let lenient = CastOptions { safe: true, ..CastOptions::default() };
-    let typed = cast_with_options(text, &kind.data_type(), &lenient)
-        .expect("text can be cast to every type of a column");
-    match typed.as_primitive_opt::<Float64Type>() {
-        Some(floats) => {
-            let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
-            Arc::new(floats.iter().map(finite).collect::<arrow::array::Float64Array>())
-        }
-        None => typed,
-    }
 }
 
 fn metadata(batch: &Batch, indices: &[usize]) -> [ArrayRef; 3] {

@@ -29,33 +29,31 @@ pub(super) async fn run(attempt: &Attempt, places: &Places) -> Result<Outcome, T
     let input = &attempt.inputs[INPUT];
     let topic = input.dataset.name();
     attempt.pin(INPUT, None).await?;
-    let bounds = places.topics().bounds(topic).await?.ok_or_else(|| {
-        TaskError::permanent(format!(
-            "there is no `{}`: nothing has been written to it yet",
-            input.dataset
-        ))
-    })?;
-    let range = Range::of(input.stream.clone(), &bounds);
-    // Where all runs read the same messages, a table goes on where the last run has ended.
-    let reader = range.stream.is_none().then(|| input.dataset.to_string());
-    let rows_port = attempt.outputs.keys().find(|name| *name != DEAD_LETTERS);
-    let rows_port = rows_port.ok_or_else(|| TaskError::permanent("there is no table for rows"))?;
-    let mut rows = Sink::open(attempt, places, rows_port, reader.clone()).await?;
-    rows.count(&attempt.progress);
-    let dead = match attempt.outputs.contains_key(DEAD_LETTERS) {
-        true => Some(Sink::open(attempt, places, DEAD_LETTERS, reader).await?),
-        false => None,
+    let bounds = async || {
+        places.topics().bounds(topic).await?.ok_or_else(|| {
+            TaskError::permanent(format!(
+                "there is no `{}`: nothing has been written to it yet",
+                input.dataset
+            ))
+        })
     };
+    let partitions = bounds().await?.end;
+    // Where all runs read the same messages, a table goes on where the last run has ended.
+    let reader = input.stream.is_none().then(|| input.dataset.to_string());
+    let Sinks { mut rows, mut dead } = Sinks::open(attempt, places, reader).await?;
+    let position = rows.position(&partitions).await?;
+    let dead_from = match &mut dead {
+        Some(dead) => dead.position(&partitions).await?,
+        None => Offsets::new(),
+    };
+    // Only now, so that the end lies behind whatever another run has landed meanwhile.
+    let range = Range::of(input.stream.clone(), &bounds().await?);
     let mut start = range.start.clone();
-    for (partition, end) in rows.position(&bounds.end).await? {
+    for (partition, end) in position {
         let at = start.entry(partition).or_default();
         *at = end.max(*at);
     }
     range.check(&start, &input.dataset.to_string())?;
-    let dead_from = match &dead {
-        Some(dead) => dead.position(&bounds.end).await?,
-        None => Offsets::new(),
-    };
     if rows.rows() > 0 {
         tracing::info!("goes on behind {} landed rows", rows.rows());
     }
@@ -387,6 +385,22 @@ impl Landing<'_> {
 }
 
 impl Sinks {
+    async fn open(
+        attempt: &Attempt,
+        places: &Places,
+        reader: Option<String>,
+    ) -> Result<Self, TaskError> {
+        let port = attempt.outputs.keys().find(|name| *name != DEAD_LETTERS);
+        let port = port.ok_or_else(|| TaskError::permanent("there is no table for rows"))?;
+        let mut rows = Sink::open(attempt, places, port, reader.clone()).await?;
+        rows.count(&attempt.progress);
+        let dead = match attempt.outputs.contains_key(DEAD_LETTERS) {
+            true => Some(Sink::open(attempt, places, DEAD_LETTERS, reader).await?),
+            false => None,
+        };
+        Ok(Sinks { rows, dead })
+    }
+
     /// Dead letters first: whoever goes on behind the rows' offsets has all before them.
     async fn write(
         &mut self,

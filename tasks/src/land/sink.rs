@@ -153,15 +153,18 @@ impl Sink {
     }
 
     /// The offsets before which all is in: of this run's rolls, and of earlier runs' where the
-    /// table remembers them.
-    pub(super) async fn position(&self, partitions: &Offsets) -> Result<Offsets, TaskError> {
+    /// table remembers them. From now on, no other run may move them.
+    pub(super) async fn position(&mut self, partitions: &Offsets) -> Result<Offsets, TaskError> {
         let mut position = self.last.ends.clone();
         if let Mode::Each { reader: Some(reader) } = &self.mode {
             for &partition in partitions.keys() {
                 let app = app(reader, partition);
-                let Some(end) = self.tables.position(&self.table, &app).await? else { continue };
-                let at = position.entry(partition).or_default();
-                *at = (*at).max(end.cast_unsigned());
+                let end = self.tables.position(&self.table, &app).await?;
+                self.publication.expected.push((app, end));
+                if let Some(end) = end {
+                    let at = position.entry(partition).or_default();
+                    *at = (*at).max(end.cast_unsigned());
+                }
             }
         }
         Ok(position)
@@ -210,6 +213,10 @@ impl Sink {
                 let published =
                     self.tables.publish(&self.table, &publication, vec![staged]).await?;
                 failpoint::hit("land.roll_committed");
+                for (reader, at) in &mut self.publication.expected {
+                    let reached = publication.positions.iter().find(|(app, _)| app == reader);
+                    *at = reached.map(|(_, end)| *end).or(*at);
+                }
                 self.version = published.version;
             }
             Mode::Done(_) => {}

@@ -237,14 +237,14 @@ async fn an_interrupted_landing_goes_on_behind_its_last_roll() {
         let end = house.places.topics().bounds("t").await.unwrap().unwrap().end;
         let options = json!({"roll": {"rows": 6}});
         let mut intended = None;
-        for kill in 1..6 {
+        for kill in [1, 2, 1, 3, 1] {
             let (mut attempt, journal) = house.attempt(options.clone(), write);
             remember(&mut attempt, &intended);
             // The writer has not ended yet, so this one waits for ever once it has landed all.
             let _sender = stream(&mut attempt, Offsets::new(), None);
             let before = rolls(&house, write).await;
             let progress = async {
-                while rolls(&house, write).await < (before + 1).min(kill) {
+                while rolls(&house, write).await < (before + kill).min(6) {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             };
@@ -255,6 +255,7 @@ async fn an_interrupted_landing_goes_on_behind_its_last_roll() {
             intended = intended.or_else(|| first_intent(&journal));
             // The thread of the roll that was on its way may still be writing.
             tokio::time::sleep(Duration::from_millis(150)).await;
+            lose_last_roll(&house, write);
         }
         let (mut attempt, _) = house.attempt(options, write);
         remember(&mut attempt, &intended);
@@ -269,6 +270,19 @@ async fn an_interrupted_landing_goes_on_behind_its_last_roll() {
         assert_eq!(house.ids().await, expect, "{write:?}");
         assert_eq!(house.rows("dead", "select * from t").await.len(), 4, "{write:?}");
     }
+}
+
+/// As if it had died before the last roll's rows were in, when its dead letters already were.
+fn lose_last_roll(house: &House, write: Write) {
+    let table = house.root().join("data/tables/orders");
+    let (directory, ending) = match write {
+        Write::Append => (table.join("_delta_log"), ".json"),
+        _ => (table.join("data/test-run/test/orders"), ".staged"),
+    };
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    let files = entries.map(|entry| entry.unwrap().path());
+    let last = files.filter(|path| path.to_str().unwrap().ends_with(ending)).max();
+    last.into_iter().for_each(|path| std::fs::remove_file(path).unwrap());
 }
 
 /// What the run's state would hand to the next attempt.
@@ -326,6 +340,26 @@ async fn a_topic_of_others_is_landed_up_to_where_it_ends_at_the_start() {
     let (attempt, _) = house.attempt(json!({}), Write::Append);
     let error = land(&attempt).await.unwrap_err().to_string();
     assert!(error.contains("it is another topic of the same name"), "{error}");
+}
+
+/// Both begin at the same offsets; only one of them may land what lies behind.
+#[tokio::test]
+async fn two_runs_at_once_do_not_land_a_message_twice() {
+    let house = House::new();
+    house.send_numbers("a", 0..60).await;
+    let start = |run: &str| {
+        let (mut attempt, _) = house.attempt(json!({"roll": {"rows": 5}}), Write::Append);
+        attempt.run = Arc::new(RunContext { id: run.into(), ..(*attempt.run).clone() });
+        attempt
+    };
+    let (a, b) = (start("r1"), start("r2"));
+    let (first, second) = tokio::join!(land(&a), land(&b));
+    for lost in [first, second].into_iter().filter_map(Result::err) {
+        assert!(matches!(&lost, TaskError::Transient(text) if text.contains("another run")));
+    }
+    // What its retry does.
+    land(&start("r3")).await.unwrap();
+    assert_eq!(house.ids().await, (0..60).collect::<Vec<_>>());
 }
 
 #[tokio::test]

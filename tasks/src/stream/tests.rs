@@ -174,6 +174,17 @@ async fn a_finished_output_is_only_closed_again() {
 }
 
 #[tokio::test]
+async fn a_topic_that_was_removed_under_its_run_is_noticed() {
+    let dir = TempDir::new().unwrap();
+    let root = dir.path();
+    write(root, "a.csv", &csv(0..10));
+    let (mut again, _) = attempt(root, json!({}));
+    again.outputs[OUTPUT].opened = Some(Offsets::from([(0, 7)]));
+    let error = Stream.run(&again).await.unwrap_err().to_string();
+    assert!(error.contains("`topic:t` has lost records"), "{error}");
+}
+
+#[tokio::test]
 async fn a_changed_input_is_refused() {
     let dir = TempDir::new().unwrap();
     let root = dir.path();

@@ -33,6 +33,7 @@ pub(crate) fn publication(id: &str) -> Publication {
         key: Vec::new(),
         newest_by: None,
         positions: Vec::new(),
+        expected: Vec::new(),
         cancel: Default::default(),
     }
 }

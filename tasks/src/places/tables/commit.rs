@@ -54,6 +54,9 @@ pub struct Publication {
     pub newest_by: Option<String>,
     /// How far inputs were read, by a name for the reader: committed together with the rows.
     pub positions: Vec<(String, i64)>,
+    /// Where these readers must still stand; if one does not, another run reads in its name, and
+    /// what was staged may be there already.
+    pub expected: Vec<(String, Option<i64>)>,
     /// Stops what comes before the commit.
     pub cancel: CancellationToken,
 }
@@ -73,6 +76,7 @@ impl Publication {
             key: planned.key.clone(),
             newest_by: None,
             positions: Vec::new(),
+            expected: Vec::new(),
             cancel: attempt.cancel.clone(),
         }
     }
@@ -147,6 +151,9 @@ impl Tables {
             if publication.cancel.is_cancelled() {
                 return Err(TaskError::Cancelled);
             }
+            if let Some(table) = &table {
+                self.check_readers(table, publication).await.map_err(doing)?;
+            }
             let change =
                 self.change(name, table.as_ref(), publication, &staged).await.map_err(doing)?;
             let (small_files, unused) = (change.small_files, change.unused(&staged));
@@ -179,6 +186,26 @@ impl Tables {
         Err(TaskError::transient(format!(
             "can't publish `table:{name}`: others committed first {MAX_TRIES} times in a row"
         )))
+    }
+
+    async fn check_readers(
+        &self,
+        table: &DeltaTable,
+        publication: &Publication,
+    ) -> Result<(), TaskError> {
+        let doing = |error| failed("can't read how far its readers are", &error);
+        let state = table.snapshot().map_err(doing)?;
+        for (reader, expected) in &publication.expected {
+            let log_store = table.log_store();
+            let at = state.transaction_version(&log_store, reader).await.map_err(doing)?;
+            if at != *expected {
+                return Err(TaskError::transient(format!(
+                    "another run has read `{reader}` up to {} meanwhile; a retry goes on there",
+                    at.unwrap_or_default()
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// One commit, against exactly this version of the table (`None`: as its first).

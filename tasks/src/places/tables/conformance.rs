@@ -38,6 +38,7 @@ pub(crate) fn publication(id: &str, write: Write) -> Publication {
         key: Vec::new(),
         newest_by: None,
         positions: Vec::new(),
+        expected: Vec::new(),
         cancel: Default::default(),
     }
 }

@@ -44,6 +44,7 @@ async fn commit(root: &Path, id: &str, revenues: &[f64]) {
         key: Vec::new(),
         newest_by: None,
         positions: Vec::new(),
+        expected: Vec::new(),
         cancel: tokio_util::sync::CancellationToken::new(),
     };
     let options = StageOptions::default();

@@ -50,8 +50,9 @@ impl Topic {
             None => {
                 let meta = Meta { version: VERSION, partitions: partitions.unwrap_or(1).max(1) };
                 write_json(&dir.join(META), &meta)?;
-                if let Some(root) = dir.parent() {
-                    sync_dir(root)?;
+                // The topic's own name, and that of the directory of all topics.
+                for above in dir.ancestors().skip(1).take(2) {
+                    sync_dir(above)?;
                 }
                 Topic { dir, partitions: meta.partitions }
             }
