@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
@@ -51,8 +51,7 @@ pub struct Attempt {
     /// feeds it failed. Return [`TaskError::Cancelled`] soon after.
     pub cancel: CancellationToken,
     pub progress: Arc<Progress>,
-    /// A directory of this attempt's own, for scratch files and spill. Exists; removed at its end.
-    pub scratch: PathBuf,
+    pub(crate) scratch: PathBuf,
     pub journal: Arc<dyn Journal>,
 }
 
@@ -97,6 +96,15 @@ impl Output {
 }
 
 impl Attempt {
+    /// A directory of this attempt's own, for scratch files and spill. Made at the first call,
+    /// since most attempts need none; removed when the attempt has ended.
+    pub fn scratch(&self) -> Result<&Path, TaskError> {
+        std::fs::create_dir_all(&self.scratch).map_err(|error| {
+            TaskError::io(format!("cannot make `{}`", self.scratch.display()), &error)
+        })?;
+        Ok(&self.scratch)
+    }
+
     /// The options as the kind's type. An error here is a defect: the plan has checked them.
     pub fn options<T: DeserializeOwned>(&self) -> Result<T, TaskError> {
         serde_path_to_error::deserialize(&self.options).map_err(|error| {
@@ -336,7 +344,6 @@ pub mod testing {
     ) -> (Attempt, Arc<MemoryJournal>) {
         let journal = Arc::new(MemoryJournal::default());
         let scratch = root.join("scratch");
-        std::fs::create_dir_all(&scratch).expect("a writable root");
         let name = |text: &str| text.parse().expect("a dataset's name");
         let day = |text: &str| text.parse().expect("a timestamp");
         let attempt = Attempt {

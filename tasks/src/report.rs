@@ -144,7 +144,7 @@ impl Kind for Report {
             return Ok(outcome(&directory));
         }
         let dashboard = read(attempt, &options)?;
-        let session = self.engine.session(&attempt.scratch)?;
+        let session = self.engine.session(attempt.scratch()?)?;
         let mut made = made(attempt);
         for port in attempt.inputs.keys() {
             made.inputs.push(open(attempt, &places, &session, port).await?);

@@ -172,7 +172,7 @@ tasks:
         if attempt.number > 1 {
             process::kill_leftovers(&attempt.run.id, &attempt.task)?;
         }
-        let values_path = attempt.scratch.join("values.jsonl");
+        let values_path = attempt.scratch()?.join("values.jsonl");
         let datasets = datasets::prepare(attempt).await?;
         let command = command(attempt, &options, &values_path, &datasets)?;
         let mut running = Running::start(command, self.guard.clone())?;
@@ -220,7 +220,7 @@ fn command(
         .env("TIDEMILL_INTERVAL_START", interval.start.to_string())
         .env("TIDEMILL_INTERVAL_END", interval.end.to_string())
         .env("TIDEMILL_OUTPUT", values)
-        .env("TIDEMILL_SCRATCH", &attempt.scratch)
+        .env("TIDEMILL_SCRATCH", attempt.scratch()?)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

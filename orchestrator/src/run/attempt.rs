@@ -75,7 +75,7 @@ fn failed(class: ErrorClass, message: String) -> AttemptResult {
     AttemptResult::Failed { class, message }
 }
 
-/// Renders what only now can be known, and makes the attempt's directory.
+/// Renders what only now can be known.
 fn prepare(start: AttemptTask<'_>, planned: &PlannedTask) -> Result<Attempt, String> {
     let options = if planned.late.is_empty() {
         planned.options.clone()
@@ -140,10 +140,6 @@ async fn watch_over(
     attempt: Attempt,
     timeout: Option<Duration>,
 ) -> AttemptResult {
-    if let Err(error) = std::fs::create_dir_all(&attempt.scratch) {
-        let doing = format!("cannot make `{}`", attempt.scratch.display());
-        return of_error(TaskError::io(doing, &error));
-    }
     let cancel = attempt.cancel.clone();
     let scratch = attempt.scratch.clone();
     let unpinned = Unpinned::of(&attempt);

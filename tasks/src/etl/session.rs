@@ -57,8 +57,8 @@ impl<'a> Session<'a> {
         options: &EtlOptions,
     ) -> Result<Self, TaskError> {
         let ctx = match options.memory {
-            Some(memory) => engine.session_limited(&attempt.scratch, memory.bytes)?,
-            None => engine.session(&attempt.scratch)?,
+            Some(memory) => engine.session_limited(attempt.scratch()?, memory.bytes)?,
+            None => engine.session(attempt.scratch()?)?,
         };
         // The pass of `from` counts the rows that it routes.
         let counts_rows = options.from.is_none();
@@ -83,7 +83,7 @@ impl<'a> Session<'a> {
             let published = publish_table(self.attempt, self.places, output, async {
                 let plan = frame.create_physical_plan().await;
                 let plan = plan.map_err(|error| located_error(&path, &sql, &error, &[]))?;
-                let plan = ToldExec::new(plan, &path, &sql);
+                let plan = ToldExec::errors(plan, &path, &sql);
                 Ok(vec![self.stage(output, plan, self.ctx.task_ctx()).await?])
             })
             .await?;
