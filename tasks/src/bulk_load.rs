@@ -4,7 +4,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Memory};
 use crate::places::Places;
 use crate::places::kv::{Load, Row, Scan};
 use crate::places::tables::Publication;
@@ -57,7 +57,16 @@ struct Options {
     /// Values for the condition, which names them as `$night`.
     #[serde(default)]
     parameters: IndexMap<String, Value>,
+    /// Memory for sorting the rows by their keys, such as `1GiB`; what does not fit spills to
+    /// disk. By default 256 MiB.
+    #[serde(default)]
+    memory: Option<Memory>,
 }
+
+/// Each row is read once and written once.
+const WORK_PER_ROW: u64 = 2;
+/// More saves little: sorted runs on disk are read once, in order.
+const SORT_BYTES: usize = 256 << 20;
 
 fn separator() -> String {
     "#".into()
@@ -232,7 +241,8 @@ async fn load(
     places: &Places,
     outcome: &mut Outcome,
 ) -> Result<orchestrator::event::Published, TaskError> {
-    let session = engine.session(&attempt.scratch)?;
+    let memory = options.memory.map_or(SORT_BYTES, |memory| memory.bytes);
+    let session = engine.session_limited(attempt.scratch()?, memory)?;
     engine.register(&session, attempt, places, INPUT, None).await?;
     let rows = Rows::new(&session, INPUT, options).await?;
     let checked = rows.check().await?;
@@ -240,8 +250,7 @@ async fn load(
         tracing::warn!("{} rows have no key and are left out", checked.skipped);
         outcome.report.insert("rows_without_key".into(), checked.skipped.into());
     }
-    attempt.progress.set_total(checked.rows);
-    attempt.progress.add_rows_in(checked.rows);
+    attempt.progress.set_total(checked.rows * WORK_PER_ROW);
     let table = attempt.outputs[OUTPUT].dataset().name();
     let newest = places.kv().summary(table).await?.and_then(|summary| summary.version);
     let base = attempt.intend(OUTPUT, newest).await?;
@@ -253,7 +262,9 @@ async fn load(
         session,
         progress: attempt.progress.clone(),
     };
-    places.kv().load(table, load).await
+    let published = places.kv().load(table, load).await?;
+    attempt.progress.add_rows_in(checked.rows);
+    Ok(published)
 }
 
 /// The row of a key, for people.

@@ -6,12 +6,14 @@
 pub mod columns;
 pub mod errors;
 pub(crate) mod input;
+mod memory;
 pub mod query;
 pub(crate) mod scan;
 pub mod sql;
 pub(crate) mod told;
 
 pub use columns::{ColumnType, Columns};
+pub use memory::Memory;
 pub use sql::sql_error;
 
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};

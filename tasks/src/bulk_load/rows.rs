@@ -88,8 +88,12 @@ impl<'a> Rows<'a> {
             let bad = found(at + 1);
             if bad > 0 && !(at == 0 && skips) {
                 let example = self.example(condition).await?;
+                let remedy = match at {
+                    0 => "; to leave such rows out, say `on_missing_key: skip`",
+                    _ => "",
+                };
                 return Err(TaskError::permanent(format!(
-                    "{bad} of {rows} rows {message}; for example {example}"
+                    "{bad} of {rows} rows {message}; for example {example}{remedy}"
                 )));
             }
         }

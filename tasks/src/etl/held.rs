@@ -8,8 +8,8 @@
 use super::keys::{KeyEncoder, KeyTable};
 use super::route::{Rule, judge};
 use crate::engine::scan::execution;
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::{DataFusionError, Result};
@@ -85,13 +85,15 @@ pub(super) async fn count_keys(
     Ok(shared.2.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// The rows without the texts that their string views refer to beside them.
-fn compact(rows: &RecordBatch) -> Result<RecordBatch> {
-    let columns = rows.columns().iter().map(|column| match column.as_string_view_opt() {
+/// A few of the rows, without the memory of the others: a filter makes room for all of them, and
+/// string views refer to the texts of all.
+pub(super) fn pick(rows: &RecordBatch, picked: &[u32]) -> Result<RecordBatch> {
+    let few = take_record_batch(rows, &UInt32Array::from_iter_values(picked.iter().copied()))?;
+    let columns = few.columns().iter().map(|column| match column.as_string_view_opt() {
         Some(strings) => Arc::new(strings.gc()) as ArrayRef,
         None => column.clone(),
     });
-    Ok(RecordBatch::try_new(rows.schema(), columns.collect())?)
+    Ok(RecordBatch::try_new(few.schema(), columns.collect())?)
 }
 
 /// The rows of the second pass whose keys occur more than once.
@@ -140,9 +142,10 @@ impl Held {
                 }
             }
         }
-        if held.contains(&true) {
-            let batch = filter_record_batch(rows, &BooleanArray::from(held.clone()))?;
-            let batch = compact(&batch)?;
+        let picked: Vec<u32> =
+            (0..).zip(&held).filter(|(_, held)| **held).map(|(i, _)| i).collect();
+        if !picked.is_empty() {
+            let batch = pick(rows, &picked)?;
             self.memory.try_grow(batch.get_array_memory_size())?;
             self.rows.lock().unwrap_or_else(PoisonError::into_inner).push(batch);
         }

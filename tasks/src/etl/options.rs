@@ -1,15 +1,14 @@
 //! What `with:` of an etl task may say, and what can be told of it before it runs.
 
 use super::route::DUPLICATE;
-use crate::engine::Columns;
-use crate::engine::nearest;
 use crate::engine::sql::{Fault, check_expression, check_query, parameters};
+use crate::engine::{Columns, Memory, nearest};
 use indexmap::{IndexMap, IndexSet};
 use orchestrator::dataset::Scheme;
 use orchestrator::kind::{FilePlace, Files, Problem};
 use orchestrator::plan::PlannedTask;
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 
 /// Either `from`, with `rules` and `dedupe`, or `sql`.
@@ -64,38 +63,6 @@ pub enum Keep {
     Smallest,
     /// Whichever comes first. Another run may keep another row.
     Any,
-}
-
-/// An amount of memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Memory {
-    pub bytes: usize,
-}
-
-impl<'de> Deserialize<'de> for Memory {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
-        let bytes = units.iter().find_map(|(unit, shift)| {
-            let number: usize = text.strip_suffix(unit)?.trim().parse().ok()?;
-            number.checked_mul(1 << shift).filter(|bytes| *bytes > 0)
-        });
-        let bytes = bytes.ok_or_else(|| {
-            let message = format!("`{text}` is not an amount of memory; write `512MiB` or `2GiB`");
-            serde::de::Error::custom(message)
-        })?;
-        Ok(Memory { bytes })
-    }
-}
-
-impl JsonSchema for Memory {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Memory".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "pattern": "^[1-9][0-9]* *[KMG]iB$" })
-    }
 }
 
 /// Where a query stands: in a file, or in the pipeline itself.

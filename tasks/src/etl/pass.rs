@@ -134,7 +134,7 @@ pub(super) async fn pass(
     };
     let partitions = session.ctx.copied_config().target_partitions();
     let route = RouteExec::new(source, router, &query.schema, partitions);
-    let plan = ToldExec::new(Arc::new(route), &query.path, &query.sql);
+    let plan = ToldExec::errors(Arc::new(route), &query.path, &query.sql);
     let (valid, rejected) = stage(session, plan, &rejects, rejected_schema, wanted).await?;
     let counts = Counts::new(valid.rows, rejects.by_reason(), options);
     let rows_in = rows_in.load(Ordering::SeqCst) + rejects.malformed();

@@ -2,7 +2,7 @@
 //! others go to the rejected rows with their reason.
 
 use super::feed::Feed;
-use super::held::Held;
+use super::held::{Held, pick};
 use super::keys::{KeyEncoder, KeyTable};
 use super::rejects::Rejects;
 use super::turnstile::{Turnstile, Worker};
@@ -153,20 +153,20 @@ impl Router {
         verdicts: &Verdicts,
         held: Option<&[bool]>,
     ) -> Result<()> {
-        let out: BooleanArray = (0..rows.num_rows())
-            .map(|row| Some(!kept.value(row) && held.is_none_or(|held| !held[row])))
-            .collect();
-        let reasons: Vec<_> = (0..rows.num_rows())
-            .filter(|row| out.value(*row))
-            .map(|row| match self.rules.get(verdicts.0[row] as usize) {
-                Some(rule) => rule.name.clone(),
-                None => self.duplicate.clone(),
-            })
-            .collect();
-        if reasons.is_empty() {
+        let is_out = |row: &u32| {
+            let row = *row as usize;
+            !kept.value(row) && held.is_none_or(|held| !held[row])
+        };
+        let out: Vec<u32> = (0..rows.num_rows() as u32).filter(is_out).collect();
+        if out.is_empty() {
             return Ok(());
         }
-        self.rejects.rows(&filter_record_batch(rows, &out)?, &reasons).await
+        let reason = |row: &u32| match self.rules.get(verdicts.0[*row as usize] as usize) {
+            Some(rule) => rule.name.clone(),
+            None => self.duplicate.clone(),
+        };
+        let reasons: Vec<_> = out.iter().map(reason).collect();
+        self.rejects.rows(&pick(rows, &out)?, &reasons).await
     }
 }
 

@@ -71,6 +71,7 @@ pub struct Load {
     pub keys: Arc<dyn ExecutionPlan>,
     /// Where both run.
     pub session: SessionContext,
+    /// Told of each row twice: when it is read, and when it is written.
     pub progress: Arc<Progress>,
 }
 

@@ -3,6 +3,7 @@
 use super::collapse::Collapse;
 use super::ranges::{Ranges, Rewrite};
 use super::{OLDER_CELLS, TIMESTAMP, cells, schema};
+use crate::engine::told::ToldExec;
 use crate::places::kv::{Load, ROW_KEY};
 use crate::places::tables::{
     Publication, Scan, StageOptions, StageWriter, Staged, TableSnapshot, Tables,
@@ -185,6 +186,7 @@ async fn write(
     while let Some(Next { batch, new_rows, last }) = receiver.recv().await {
         files.write(batch).await?;
         progress.add_rows_out(new_rows - told);
+        progress.add_done(new_rows - told);
         told = new_rows;
         if last {
             let staged = files.finish().await?;
@@ -217,7 +219,8 @@ async fn plan(
         let ordering = ordering(schema, &[ROW_KEY.to_owned()])?;
         ordering.ok_or_else(|| DataFusionError::Plan("rows without a key".into()))
     };
-    let sort = SortExec::new(by_key(&load.rows.schema())?, load.rows.clone());
+    let rows = ToldExec::progress(load.rows.clone(), load.progress.clone());
+    let sort = SortExec::new(by_key(&rows.schema())?, rows);
     let sorted = Arc::new(sort.with_preserve_partitioning(true));
     let at = load.at.as_microsecond();
     let new: Arc<dyn ExecutionPlan> = unify(sorted, schema, Some(at))?;
