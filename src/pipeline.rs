@@ -144,13 +144,17 @@ pub fn preflight(
 
 /// The data directory for a pipeline in `start`: the option, else that of the project.
 pub fn data_dir(common: &Common, start: &Path) -> Result<PathBuf> {
-    if let Some(data_dir) = &common.data_dir {
-        return Ok(std::path::absolute(data_dir)?);
+    let data_dir = match &common.data_dir {
+        Some(data_dir) => std::path::absolute(data_dir)?,
+        None => match project::find_project(start) {
+            Ok(project) => project.data_dir,
+            Err(problems) => bail!("the project file has problems:\n{}", problems.render(false)),
+        },
+    };
+    if data_dir.exists() && !data_dir.is_dir() {
+        bail!("the data directory `{}` is not a directory", data_dir.display());
     }
-    match project::find_project(start) {
-        Ok(project) => Ok(project.data_dir),
-        Err(problems) => bail!("the project file has problems:\n{}", problems.render(false)),
-    }
+    Ok(data_dir)
 }
 
 /// The store of the data directory for the current directory; an error if nothing ever ran there.

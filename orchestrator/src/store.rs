@@ -11,7 +11,8 @@ mod schema;
 pub use history::{DatasetVersion, LineageEdge, RunFilter, RunRow, RunStatus};
 pub use journal::{NewRun, Record, StoredRun};
 
-use rusqlite::Connection;
+use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+use rusqlite::{Connection, ErrorCode};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,12 +30,18 @@ pub enum StoreError {
         path.display()
     )]
     Newer { path: PathBuf, found: i64, known: i64 },
-    #[error("cannot use the data directory `{}`: {source}", path.display())]
-    Directory { path: PathBuf, source: std::io::Error },
-    #[error("cannot use `{}`: {source}", path.display())]
-    Sqlite { path: PathBuf, source: rusqlite::Error },
-    #[error("`{}` holds a {what} that cannot be read: {source}", path.display())]
-    Damaged { path: PathBuf, what: &'static str, source: serde_json::Error },
+    #[error("cannot use the data directory `{}`: {cause}", path.display())]
+    Directory { path: PathBuf, cause: std::io::Error },
+    #[error("cannot use `{}`: {cause}", path.display())]
+    Sqlite { path: PathBuf, cause: rusqlite::Error },
+    #[error(
+        "the disk of `{}` is full; make room, and go on with `tidemill run --resume latest` if a \
+         run was cut off",
+        path.display()
+    )]
+    Full { path: PathBuf },
+    #[error("`{}` holds a {what} that cannot be read: {cause}", path.display())]
+    Damaged { path: PathBuf, what: &'static str, cause: serde_json::Error },
     #[error("another process has taken run {run} over")]
     Fenced { run: String },
     #[error("there is no run `{0}`; `tidemill history` lists them")]
@@ -43,14 +50,25 @@ pub enum StoreError {
     AmbiguousRun { prefix: String, candidates: Vec<String> },
 }
 
+impl StoreError {
+    fn of_sqlite(path: &Path, cause: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        // The file shared by connections could not grow: the disk is full here, too.
+        let no_room = cause.sqlite_error().is_some_and(|error| {
+            error.code == ErrorCode::DiskFull || error.extended_code == SQLITE_IOERR_SHMSIZE
+        });
+        if no_room { StoreError::Full { path } } else { StoreError::Sqlite { path, cause } }
+    }
+}
+
 impl Store {
     /// Opens the store of a data directory, and makes both where they are missing.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         std::fs::create_dir_all(data_dir)
-            .map_err(|source| StoreError::Directory { path: data_dir.to_owned(), source })?;
+            .map_err(|cause| StoreError::Directory { path: data_dir.to_owned(), cause })?;
         let path = data_dir.join("store.db");
-        let connection = Connection::open(&path)
-            .map_err(|source| StoreError::Sqlite { path: path.clone(), source })?;
+        let connection =
+            Connection::open(&path).map_err(|cause| StoreError::of_sqlite(&path, cause))?;
         let mut store = Store { connection, path };
         store.prepare()?;
         Ok(store)
@@ -86,12 +104,11 @@ impl Store {
         &mut self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        work(&mut self.connection)
-            .map_err(|source| StoreError::Sqlite { path: self.path.clone(), source })
+        work(&mut self.connection).map_err(|cause| StoreError::of_sqlite(&self.path, cause))
     }
 
     fn damaged(&self, what: &'static str) -> impl FnOnce(serde_json::Error) -> StoreError {
         let path = self.path.clone();
-        move |source| StoreError::Damaged { path, what, source }
+        move |cause| StoreError::Damaged { path, what, cause }
     }
 }

@@ -1,5 +1,6 @@
 //! End-to-end tests: they drive the binary as a person does.
 
+mod bad_input;
 mod crash;
 mod documents;
 mod ecommerce;

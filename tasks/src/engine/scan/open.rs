@@ -147,15 +147,16 @@ impl<'a> Head<'a> {
         if extra.is_empty() && missing.is_empty() {
             return Ok(self.header.iter().filter_map(|name| columns.get_index_of(name)).collect());
         }
-        let quoted = |names: &[&String]| {
-            names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+        let are = |names: &[&String]| {
+            let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+            format!("{} {}", quoted.join(", "), if names.len() == 1 { "is" } else { "are" })
         };
         let mut faults = Vec::new();
         if !missing.is_empty() {
-            faults.push(format!("{} is missing in the header", quoted(&missing)));
+            faults.push(format!("{} missing in the header", are(&missing)));
         }
         if !extra.is_empty() {
-            faults.push(format!("{} is not among the columns {origin}", quoted(&extra)));
+            faults.push(format!("{} not among the columns {origin}", are(&extra)));
         }
         let hint = missing
             .first()
