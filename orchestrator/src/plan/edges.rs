@@ -2,7 +2,7 @@
 
 use super::planner::Planner;
 use super::tasks::Draft;
-use super::{Edge, EdgeReason};
+use super::{Edge, EdgeReason, TriggerRule};
 use crate::dataset::{DatasetName, Scheme};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::yaml::{Node, Span};
@@ -103,12 +103,36 @@ fn reads(
                 continue;
             }
             let reason = match dataset.scheme() {
-                Scheme::Topic => EdgeReason::Stream(dataset.clone()),
+                Scheme::Topic => {
+                    starts_with_its_writer(planner, draft, to, dataset);
+                    EdgeReason::Stream(dataset.clone())
+                }
                 _ => EdgeReason::Dataset(dataset.clone()),
             };
             edges.push(Placed { edge: Edge { from: writer.task, to, reason }, span });
         }
     }
+}
+
+/// Reports a rule that could only be applied when the writer of the stream has ended.
+fn starts_with_its_writer(
+    planner: &mut Planner<'_>,
+    draft: &Draft,
+    to: usize,
+    dataset: &DatasetName,
+) {
+    if draft.task.trigger_rule == TriggerRule::AllSuccess {
+        return;
+    }
+    let name = &draft.task.name;
+    let span = planner.spec.entries("tasks")[to].node.place(&["trigger_rule"]);
+    let message = format!(
+        "`{name}` starts together with the writer of `{dataset}`, so it can't depend on how that \
+         ends"
+    );
+    let help = Some("leave `trigger_rule` out".to_owned());
+    let path = ["tasks", name.as_str(), "trigger_rule"];
+    planner.error(Code::BadOption, span, &path, message, help);
 }
 
 /// The writers of a dataset, of directories that it lies in, and of what lies in it.
