@@ -32,6 +32,9 @@ pub struct Arguments {
     /// Where the figures go
     #[arg(long, default_value = "target/bench/latest.json")]
     out: PathBuf,
+    /// Measure this binary, and what was built beside it, instead of building one
+    #[arg(long)]
+    program: Option<PathBuf>,
     /// Compare two files of figures instead of measuring
     #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"])]
     compare: Option<Vec<PathBuf>>,
@@ -100,7 +103,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     let mut gathered = Gathered::default();
     let wanted = |stage| arguments.stage.is_empty() || arguments.stage.contains(&stage);
-    let bench = stages::Bench::prepare(arguments.rows, arguments.rounds)?;
+    let bench = stages::Bench::prepare(arguments)?;
     if wanted(Stage::Cli) {
         bench.cli(&mut gathered)?;
     }

@@ -43,7 +43,16 @@ fn cargo(arguments: &[&str]) -> Result<()> {
     let text = arguments.join(" ");
     eprintln!("== cargo {text}");
     let start = Instant::now();
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What `cargo run` has told this program about itself. Build scripts look at it (ring's does),
+    // and would build half of the dependencies anew after each change between us and cargo itself.
+    for (name, _) in std::env::vars_os() {
+        let told = name.to_string_lossy();
+        if told.starts_with("CARGO_PKG_") || told.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
+    let status = command
         .args(arguments)
         .current_dir(root())
         .status()

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const VERSION: &str = "1.4.4";
+const VERSION: &str = "2.0.0";
 const SCRIPT: &str = include_str!("duckdb_etl.py");
 
 pub(super) struct DuckDb {

@@ -1,7 +1,7 @@
 //! What is measured.
 
 use super::measure::{Measured, measure};
-use super::{Gathered, duckdb};
+use super::{Arguments, Gathered, duckdb};
 use crate::{cargo, root};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -23,14 +23,20 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    /// Builds the program in the release profile.
-    pub(super) fn prepare(rows: u64, rounds: usize) -> Result<Bench> {
-        cargo(&["build", "--release"])?;
-        cargo(&["build", "--release", "-p", "tidemill-orchestrator", "--example", "overhead"])?;
+    /// Builds the program in the release profile, unless there is one to measure.
+    pub(super) fn prepare(arguments: &Arguments) -> Result<Bench> {
         let target = target_directory()?;
+        let program = match &arguments.program {
+            Some(program) => std::path::absolute(program)?,
+            None => {
+                // In one go: built alone, the example would need other features of what both use.
+                cargo(&["build", "--release", "--workspace", "--bins", "--example", "overhead"])?;
+                target.join("release/tidemill")
+            }
+        };
         let directory = target.join("bench");
         std::fs::create_dir_all(&directory)?;
-        Ok(Bench { rows, rounds, program: target.join("release/tidemill"), directory })
+        Ok(Bench { rows: arguments.rows, rounds: arguments.rounds, program, directory })
     }
 
     fn tidemill(&self, data: &Path, arguments: &[&str]) -> Command {
