@@ -5,6 +5,7 @@ mod test;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
+use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
@@ -62,4 +63,16 @@ fn cargo(arguments: &[&str]) -> Result<()> {
         bail!("`cargo {text}` failed; its output is above");
     }
     Ok(())
+}
+
+/// Where cargo puts what it builds; what we download and measure goes there too.
+fn target_directory() -> Result<PathBuf> {
+    let output = Command::new("cargo")
+        .args(["metadata", "--format-version", "1", "--no-deps"])
+        .current_dir(root())
+        .output()?;
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    let target =
+        metadata["target_directory"].as_str().context("cargo names no target directory")?;
+    Ok(PathBuf::from(target))
 }

@@ -2,7 +2,7 @@
 
 use super::measure::{Measured, measure};
 use super::{Arguments, Gathered, duckdb};
-use crate::{cargo, root};
+use crate::{cargo, root, target_directory};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -182,15 +182,4 @@ fn size(path: &Path) -> Result<u64> {
         total += size(&entry?.path())?;
     }
     Ok(total)
-}
-
-fn target_directory() -> Result<PathBuf> {
-    let output = Command::new("cargo")
-        .args(["metadata", "--format-version", "1", "--no-deps"])
-        .current_dir(root())
-        .output()?;
-    let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    let target =
-        metadata["target_directory"].as_str().context("cargo names no target directory")?;
-    Ok(PathBuf::from(target))
 }
