@@ -1,6 +1,7 @@
 //! Automation of the workspace: `cargo xtask help`.
 
 mod bench;
+mod cluster;
 mod test;
 
 use anyhow::{Context, Result, bail};
@@ -24,12 +25,15 @@ enum Task {
     Test(test::Arguments),
     /// Measure speed and memory, into a JSON file
     Bench(bench::Arguments),
+    /// Start and stop real servers on this machine: Kafka, HDFS, HBase, Spark; no Docker needed
+    Cluster(cluster::Arguments),
 }
 
 fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Cluster(arguments) => cluster::run(&arguments),
     }
 }
 
