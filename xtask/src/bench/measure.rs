@@ -2,7 +2,11 @@
 
 use anyhow::{Context, Result, bail};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
+
+/// How often its memory is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// A command that has ended well.
 pub(super) struct Measured {
@@ -21,17 +25,21 @@ pub(super) fn measure(command: &mut Command) -> Result<Measured> {
         .stderr(Stdio::inherit())
         .spawn()
         .with_context(|| format!("cannot start {shown}"))?;
-    let mut peak_kib = 0;
-    let mut pause = Duration::from_micros(200);
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
+    let pid = child.id();
+    let (ended, end) = mpsc::channel::<()>();
+    let watcher = std::thread::spawn(move || {
+        let mut peak_kib = 0;
+        loop {
+            peak_kib = peak_kib.max(high_water_mark(pid));
+            if end.recv_timeout(LOOK_EVERY) != Err(RecvTimeoutError::Timeout) {
+                return peak_kib;
+            }
         }
-        peak_kib = peak_kib.max(high_water_mark(child.id()));
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(10));
-    };
+    });
+    let status = child.wait()?;
     let seconds = start.elapsed().as_secs_f64();
+    drop(ended);
+    let peak_kib = watcher.join().unwrap_or_default();
     if !status.success() {
         bail!("{shown} failed: {status}");
     }
