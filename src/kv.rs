@@ -14,6 +14,9 @@ use tasks::places::kv::Row;
 pub struct Arguments {
     #[command(subcommand)]
     verb: Verb,
+    /// The profile of tidemill.yaml that says where the tables are [default: that of runs]
+    #[arg(long, global = true, value_name = "NAME")]
+    profile: Option<String>,
 }
 
 #[derive(clap::Subcommand)]
@@ -45,7 +48,7 @@ enum Verb {
 
 pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     let data_dir = pipeline::data_dir(common, Path::new("."))?;
-    let places = tasks::catalog(&pipeline::embedded(), &data_dir)?;
+    let places = tasks::catalog(&pipeline::profile(arguments.profile.as_deref())?, &data_dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match &arguments.verb {
         Verb::Get { table, key, output } => {

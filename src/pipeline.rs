@@ -1,7 +1,7 @@
 //! What several verbs need: the data directory, the store, the kinds, a planned pipeline.
 
 use crate::{Common, output};
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use jiff::{Timestamp, civil, tz::TimeZone};
 use orchestrator::attempt::Profile;
 use orchestrator::diagnostic::Problems;
@@ -74,9 +74,22 @@ impl Prepared {
     }
 }
 
-/// The profile that needs no settings.
-pub fn embedded() -> Profile {
-    Profile { name: project::EMBEDDED.to_owned(), settings: Default::default() }
+/// A profile of the project that the current directory belongs to; its default if none is named.
+pub fn profile(name: Option<&str>) -> Result<Profile> {
+    let project = find_project(Path::new("."))?;
+    let name = name.unwrap_or(&project.default_profile);
+    match project.profiles.get(name) {
+        Some(settings) => Ok(Profile { name: name.to_owned(), settings: settings.clone() }),
+        None => {
+            let known: Vec<&str> = project.profiles.keys().map(String::as_str).collect();
+            bail!("there is no profile `{name}`; there are `{}`", known.join("`, `"))
+        }
+    }
+}
+
+fn find_project(start: &Path) -> Result<project::Project> {
+    project::find_project(start)
+        .map_err(|problems| anyhow!("the project file has problems:\n{}", problems.render(false)))
 }
 
 /// The kinds of tasks that this program knows.
@@ -146,10 +159,7 @@ pub fn preflight(
 pub fn data_dir(common: &Common, start: &Path) -> Result<PathBuf> {
     let data_dir = match &common.data_dir {
         Some(data_dir) => std::path::absolute(data_dir)?,
-        None => match project::find_project(start) {
-            Ok(project) => project.data_dir,
-            Err(problems) => bail!("the project file has problems:\n{}", problems.render(false)),
-        },
+        None => find_project(start)?.data_dir,
     };
     if data_dir.exists() && !data_dir.is_dir() {
         bail!("the data directory `{}` is not a directory", data_dir.display());

@@ -17,6 +17,9 @@ use tasks::engine::{Engine, EngineOptions};
 pub struct Arguments {
     /// SQL over the newest versions of all tables; `-` reads it from standard input
     sql: String,
+    /// The profile of tidemill.yaml that says where the tables are [default: that of runs]
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
 }
@@ -35,7 +38,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
         sql.clear();
         std::io::stdin().read_to_string(&mut sql).context("cannot read standard input")?;
     }
-    let places = tasks::catalog(&pipeline::embedded(), &data_dir)?;
+    let places = tasks::catalog(&pipeline::profile(arguments.profile.as_deref())?, &data_dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let spill = std::env::temp_dir().join(format!("tidemill-query-{}", std::process::id()));
     std::fs::create_dir_all(&spill)?;

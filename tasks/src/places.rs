@@ -3,8 +3,10 @@
 pub mod artifacts;
 mod durable;
 pub mod files;
+mod hdfs;
 pub mod kv;
 pub mod publish;
+mod settings;
 pub mod tables;
 pub mod topics;
 
@@ -18,14 +20,21 @@ pub use tables::{
 
 use async_trait::async_trait;
 use files::LocalFiles;
-use kv::{EmbeddedKeyValues, KeyValues};
+use hdfs::Hdfs;
+use kv::{EmbeddedKeyValues, HbaseKeyValues, KeyValues};
 use orchestrator::attempt::{Profile, RunContext, TaskError};
 use orchestrator::dataset::{DatasetName, Scheme};
 use orchestrator::kind::Catalog;
+use settings::ProfileSettings;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use topics::{EmbeddedTopics, Topics};
+use std::time::Duration;
+use topics::{EmbeddedTopics, KafkaTopics, Topics};
 use url::Url;
+
+/// How long an attempt waits for a server that is away: the slowest, HBase, was back 50 s after it
+/// had been killed.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The places of one data directory, as a profile reaches them. Cheap to clone.
 #[derive(Clone)]
@@ -39,19 +48,32 @@ pub struct Places {
 }
 
 impl Places {
-    /// The places of a run.
+    /// The places of a run, for an attempt: it waits for servers that restart.
     pub fn open(run: &RunContext) -> Result<Places, TaskError> {
-        Places::of_profile(&run.profile, &run.data_dir)
+        Places::of_profile(&run.profile, &run.data_dir, PATIENCE)
     }
 
-    /// The places that a profile names. Connects to nothing.
-    pub fn of_profile(profile: &Profile, data_dir: &Path) -> Result<Places, TaskError> {
-        match profile.name.as_str() {
-            "embedded" => Places::embedded(data_dir),
-            other => Err(TaskError::permanent(format!(
-                "the profile `{other}` has no places yet; use the profile `embedded`"
-            ))),
+    /// The places that a profile names. Connects to nothing. `patience`: how long a server that is
+    /// away is waited for.
+    pub fn of_profile(
+        profile: &Profile,
+        data_dir: &Path,
+        patience: Duration,
+    ) -> Result<Places, TaskError> {
+        let settings = ProfileSettings::of(profile)?;
+        let mut places = Places::embedded(data_dir)?;
+        if let Some(kafka) = settings.kafka {
+            places.topics = Arc::new(KafkaTopics::new(kafka, patience));
         }
+        if let Some(hdfs) = settings.hdfs {
+            let hdfs = Hdfs::new(&hdfs, patience)?;
+            places.files = Arc::new(hdfs.files());
+            places.tables = Tables::new(hdfs.directory("tables"), hdfs.store())?;
+        }
+        if let Some(hbase) = settings.hbase {
+            places.kv = Arc::new(HbaseKeyValues::new(hbase, patience));
+        }
+        Ok(places)
     }
 
     /// Everything below the data directory. Touches nothing.

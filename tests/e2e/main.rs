@@ -1,11 +1,14 @@
 //! End-to-end tests: they drive the binary as a person does.
 
 mod bad_input;
+mod cluster;
 mod crash;
 mod documents;
 mod ecommerce;
+mod faults;
 mod nights;
 mod project;
 mod recovery;
+mod servers;
 mod shell;
 mod verbs;

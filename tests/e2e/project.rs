@@ -1,5 +1,6 @@
 //! A project in a temporary directory, and the binary run in it.
 
+use crate::servers::Servers;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -8,6 +9,8 @@ use tempfile::TempDir;
 
 pub(crate) struct Project {
     directory: TempDir,
+    /// The key-value table of its pipelines.
+    kv: String,
 }
 
 /// What a finished command said.
@@ -20,7 +23,8 @@ pub(crate) struct Said {
 
 impl Project {
     pub(crate) fn new() -> Project {
-        let project = Project { directory: TempDir::new().unwrap() };
+        let project =
+            Project { directory: TempDir::new().unwrap(), kv: "ecommerce_table".to_owned() };
         project.write("tidemill.yaml", "data_dir: data\n");
         project
     }
@@ -31,6 +35,25 @@ impl Project {
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines");
         copy_tree(&shipped, &project.path("pipelines"));
         project
+    }
+
+    /// The same with all datasets on servers, under names of its own: others use them too.
+    pub(crate) fn on(servers: &Servers) -> Project {
+        let id = uuid::Uuid::now_v7().simple().to_string();
+        let mut project = Project::shipped();
+        project.kv = format!("ecommerce_table_{id}");
+        project.write("tidemill.yaml", &servers.project_file(&id));
+        for pipeline in ["pipelines/ecommerce.yaml", "pipelines/ecommerce_nightly.yaml"] {
+            let text = project.read(pipeline);
+            let text = text.replace("ecommerce_table", &project.kv);
+            let text = text.replace("topic:bda_proj", &format!("topic:bda_proj_{id}"));
+            project.write(pipeline, &text);
+        }
+        project
+    }
+
+    pub(crate) fn kv(&self) -> &str {
+        &self.kv
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -114,7 +137,7 @@ impl Project {
             rows.sort_unstable();
             text.push_str(&format!("== {name}\n{}\n", rows.join("\n")));
         }
-        let scan = ["kv", "scan", "ecommerce_table", "--limit", "100000", "-o", "json"];
+        let scan = ["kv", "scan", &self.kv, "--limit", "100000", "-o", "json"];
         text.push_str(&self.ok(&scan).out);
         text
     }

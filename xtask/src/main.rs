@@ -2,6 +2,7 @@
 
 mod bench;
 mod cluster;
+mod packages;
 mod test;
 
 use anyhow::{Context, Result, bail};
@@ -45,6 +46,11 @@ fn root() -> PathBuf {
 
 /// Runs cargo in the workspace; an error if it fails.
 fn cargo(arguments: &[&str]) -> Result<()> {
+    cargo_with(arguments, &[])
+}
+
+/// The same, with further variables in its environment.
+fn cargo_with(arguments: &[&str], env: &[(&str, String)]) -> Result<()> {
     let text = arguments.join(" ");
     eprintln!("== cargo {text}");
     let start = Instant::now();
@@ -59,6 +65,7 @@ fn cargo(arguments: &[&str]) -> Result<()> {
     }
     let status = command
         .args(arguments)
+        .envs(env.iter().map(|(name, value)| (name, value)))
         .current_dir(root())
         .status()
         .with_context(|| format!("cannot run cargo {text}"))?;

@@ -1,34 +1,88 @@
 //! `cargo xtask test`
 
-use crate::cargo;
-use anyhow::Result;
+use crate::cluster::Running;
+use crate::{cargo, cargo_with, packages};
+use anyhow::{Result, anyhow};
+use std::thread;
+
+/// The tests' servers: clear of the usual ports, and of those that a person has started.
+const PORT_OFFSET: u16 = 2000;
 
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask test                    everything, with real Kafka, HDFS, HBase and Spark
+  cargo xtask test --fast             without servers: needs Rust alone
+  cargo xtask test kafka              the tests with `kafka` in their names
+  eval \"$(cargo xtask cluster env)\"   then the tests use those servers, and start none")]
 pub struct Arguments {
-    /// Only tests whose name contains this
+    /// Only tests whose name contains this; neither formatting nor lints
     filter: Option<String>,
+    /// Leave out what needs real servers, and the features that need more than Rust to build
+    #[arg(long)]
+    fast: bool,
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
-    if arguments.filter.is_none() {
+    let whole = arguments.filter.is_none();
+    if whole {
         cargo(&["fmt", "--all", "--check"])?;
     }
-    // One build for everything: the crash tests need the kill points, which do nothing unless
-    // the environment names one.
-    let mut tests = vec!["test", "--workspace", "--features", "failpoints"];
-    tests.extend(arguments.filter.as_deref());
-    cargo(&tests)?;
-    if arguments.filter.is_none() {
-        cargo(&[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--features",
-            "failpoints",
-            "--",
-            "-D",
-            "warnings",
-        ])?;
+    // The crash tests need the kill points, which do nothing unless the environment names one.
+    let features = if arguments.fast { "failpoints" } else { "failpoints,spark" };
+    if arguments.fast {
+        tests(features, arguments, &[("TIDEMILL_TEST_FAST", "1".to_owned())])?;
+    } else {
+        packages::install()?;
+        // They start while the tests are built.
+        let servers = thread::spawn(Servers::find_or_start);
+        let built = cargo(&["test", "--workspace", "--features", features, "--no-run"]);
+        let servers = servers.join().map_err(|_| anyhow!("the servers' thread broke off"))??;
+        built?;
+        tests(features, arguments, &servers.env())?;
+    }
+    if whole {
+        let words = ["clippy", "--workspace", "--all-targets", "--features", features];
+        cargo(&[&words[..], &["--", "-D", "warnings"]].concat())?;
+    }
+    if arguments.fast {
+        eprintln!("== --fast: nothing was tested against real Kafka, HDFS, HBase and Spark");
     }
     Ok(())
+}
+
+fn tests(features: &str, arguments: &Arguments, env: &[(&str, String)]) -> Result<()> {
+    let words = ["test", "--workspace", "--features", features];
+    let filter: Vec<&str> = arguments.filter.as_deref().into_iter().collect();
+    cargo_with(&[&words[..], &filter].concat(), env)?;
+    if arguments.fast {
+        return Ok(());
+    }
+    // Those that stop and start the servers: one by one, when nobody else needs them.
+    let restarts = ["--test", "e2e", "--", "--ignored", "--test-threads", "1"];
+    cargo_with(&[&words[..], &restarts, &filter].concat(), env)
+}
+
+/// The servers that the tests use.
+enum Servers {
+    Own(Running),
+    /// The environment names them.
+    Given,
+}
+
+impl Servers {
+    fn find_or_start() -> Result<Servers> {
+        let is_given = |(name, _): (String, String)| name.starts_with("TIDEMILL_TEST_");
+        if std::env::vars().any(is_given) {
+            return Ok(Servers::Given);
+        }
+        Running::start_anew(PORT_OFFSET).map(Servers::Own)
+    }
+
+    /// What the tests find them by, unless they know already.
+    fn env(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Servers::Own(running) => running.env(),
+            Servers::Given => Vec::new(),
+        }
+    }
 }

@@ -8,10 +8,13 @@ use std::io;
 /// An object store's error: transient unless trying again can't help.
 pub(crate) fn store_error(doing: impl std::fmt::Display, error: &object_store::Error) -> TaskError {
     use object_store::Error as Store;
-    if let Some(io) = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>()) {
-        return TaskError::io(doing, io);
-    }
     let message = format!("{doing}: {}", chain(error));
+    if let Some(io) = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>()) {
+        return match TaskError::io("", io) {
+            TaskError::Transient(_) => TaskError::Transient(message),
+            _ => TaskError::Permanent(message),
+        };
+    }
     match error {
         Store::Generic { .. } | Store::JoinError { .. } => TaskError::Transient(message),
         _ => TaskError::Permanent(message),

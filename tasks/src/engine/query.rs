@@ -27,6 +27,7 @@ pub async fn query(
     spill_dir: &Path,
 ) -> Result<SendableRecordBatchStream, TaskError> {
     let ctx = engine.session(spill_dir)?;
+    places.tables().register(&ctx.runtime_env());
     let tables = LatestTables {
         names: places.tables().names().await?,
         places: places.clone(),

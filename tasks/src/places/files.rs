@@ -174,4 +174,6 @@ impl FileSink for LocalSink {
 }
 
 #[cfg(test)]
+pub(crate) mod conformance;
+#[cfg(test)]
 mod tests;

@@ -7,8 +7,10 @@
 #[cfg(test)]
 pub(crate) mod conformance;
 mod embedded;
+mod hbase;
 
 pub use embedded::EmbeddedKeyValues;
+pub use hbase::{HbaseKeyValues, HbaseSettings};
 
 use super::tables::Publication;
 use async_trait::async_trait;

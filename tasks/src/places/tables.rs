@@ -22,7 +22,7 @@ mod stats;
 mod upkeep;
 
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 #[cfg(test)]
 mod types;
 
@@ -39,10 +39,11 @@ pub(crate) use stage::ordering;
 
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use deltalake_core::logstore::{LogStoreRef, StorageConfig, logstore_with};
+use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use deltalake_core::{DeltaTable, DeltaTableError};
 use object_store::ObjectStore;
 use object_store::path::Path as StorePath;
+use object_store::prefix::PrefixStore;
 use orchestrator::attempt::TaskError;
 use std::sync::Arc;
 use url::Url;
@@ -135,8 +136,11 @@ impl Tables {
         self.path.clone().join(name)
     }
 
-    fn log_store(&self, name: &str) -> Result<LogStoreRef, DeltaTableError> {
-        logstore_with(self.store.clone(), &self.url(name), StorageConfig::default())
+    /// Made here and not by the URL's scheme: Delta's own list of schemes has no `hdfs`.
+    fn log_store(&self, name: &str) -> LogStoreRef {
+        let table = PrefixStore::new(self.store.clone(), self.table_path(name));
+        let options = StorageConfig::default();
+        default_logstore(Arc::new(table), self.store.clone(), &self.url(name), &options)
     }
 
     /// The table at a version, or the newest; `None` if there is none.
@@ -162,7 +166,7 @@ impl Tables {
     }
 
     async fn load(&self, name: &str, version: Option<i64>) -> Result<DeltaTable, DeltaTableError> {
-        let mut table = DeltaTable::new(self.log_store(name)?);
+        let mut table = DeltaTable::new(self.log_store(name));
         match version {
             Some(version) => table.load_version(version as u64).await?,
             None => table.load().await?,

@@ -8,11 +8,13 @@
 #[cfg(test)]
 pub(crate) mod conformance;
 mod embedded;
+mod kafka;
 mod partitioner;
 mod records;
 mod segment;
 
 pub use embedded::EmbeddedTopics;
+pub use kafka::{KafkaSettings, KafkaTopics};
 pub use partitioner::{murmur2, partition_of};
 pub use records::{Batch, Records};
 

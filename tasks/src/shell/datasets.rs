@@ -52,6 +52,13 @@ pub(super) async fn prepare(attempt: &Attempt) -> Result<Prepared, TaskError> {
                 let newest = places.tables().latest(dataset.name()).await?;
                 (target.clone(), attempt.intend(name, newest).await?)
             }
+            Scheme::File if places.files().url(dataset.name()).scheme() != "file" => {
+                return Err(TaskError::permanent(format!(
+                    "`{dataset}` is `{}`, where a command can't write; write it with another kind of \
+                     task, or run with a profile that keeps files on this machine",
+                    target.display()
+                )));
+            }
             _ => (beside(&target, attempt)?, None),
         };
         prepared.variables.push((variable("OUTPUT", name), path.clone()));

@@ -37,7 +37,7 @@ const OPENED: [&str; 16] = [
 ];
 
 #[derive(Clone, Debug)]
-pub(super) struct Java {
+pub struct Java {
     program: PathBuf,
     /// The directory that JAVA_HOME shall name; none for a `java` of the PATH.
     home: Option<PathBuf>,
@@ -45,7 +45,7 @@ pub(super) struct Java {
 
 impl Java {
     /// Looks in JAVA_HOME, in /usr/lib/jvm, then along the PATH.
-    pub(super) fn find() -> Result<Java> {
+    pub fn find() -> Result<Java> {
         let mut homes: Vec<PathBuf> =
             std::env::var_os("JAVA_HOME").into_iter().map(PathBuf::from).collect();
         if let Ok(entries) = std::fs::read_dir("/usr/lib/jvm") {

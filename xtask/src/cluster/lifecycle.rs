@@ -27,7 +27,7 @@ const LOG_LINES: usize = 30;
 pub(super) struct Cluster {
     pub(super) home: Home,
     pub(super) ports: Ports,
-    offset: u16,
+    pub(super) offset: u16,
 }
 
 impl Cluster {

@@ -53,11 +53,21 @@ impl Cluster {
                 self.home.living(*server).is_some() && probe::ready(*server, &self.ports).is_ok()
             })
         };
-        let up = Service::ALL.into_iter().filter(is_up);
-        let words: Vec<String> = up
-            .map(|service| service.variable(&self.ports))
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        (!words.is_empty()).then(|| format!("export {}", words.join(" ")))
+        let up: Vec<Service> = Service::ALL.into_iter().filter(is_up).collect();
+        let words = self.variables(&up);
+        let words: Vec<_> = words.iter().map(|(name, value)| format!("{name}='{value}'")).collect();
+        (!up.is_empty()).then(|| format!("export {}", words.join(" ")))
+    }
+
+    /// The variables by which tests find these services, and by which they stop and start them:
+    /// this program, and the offset of the ports.
+    pub(super) fn variables(&self, services: &[Service]) -> Vec<(&'static str, String)> {
+        let mut variables: Vec<_> =
+            services.iter().map(|service| service.variable(&self.ports)).collect();
+        if let Ok(program) = std::env::current_exe() {
+            variables.push(("TIDEMILL_TEST_XTASK", program.display().to_string()));
+        }
+        variables.push(("TIDEMILL_TEST_PORT_OFFSET", self.offset.to_string()));
+        variables
     }
 }

@@ -6,13 +6,23 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use jiff::Timestamp;
+use orchestrator::attempt::TaskError;
 use orchestrator::kind::Write;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// What a place does about a column family that a table does not have yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NewFamily {
+    Added,
+    Refused,
+}
+
 /// Runs all of it on tables that do not exist yet, whose names begin with `prefix`.
-pub(crate) async fn all(kv: &dyn KeyValues, prefix: &str) {
+pub(crate) async fn all(kv: &dyn KeyValues, prefix: &str, new_family: NewFamily) {
     finds_rows_by_key_and_prefix(kv, &format!("{prefix}-find")).await;
     newer_cells_count(kv, &format!("{prefix}-newer")).await;
+    takes_a_new_family(kv, &format!("{prefix}-family"), new_family).await;
     loading_again_changes_nothing(kv, &format!("{prefix}-again")).await;
     merges_small_into_big(kv, &format!("{prefix}-big")).await;
     says_what_is_missing(kv, &format!("{prefix}-missing")).await;
@@ -127,9 +137,10 @@ async fn finds_rows_by_key_and_prefix(kv: &dyn KeyValues, table: &str) {
     let between = Scan { start: "b1".into(), stop: Some("c".into()), limit: 10 };
     assert_eq!(kv.scan(table, &between).await.unwrap().len(), 3);
     assert!(kv.names().await.unwrap().contains(&table.to_owned()));
-    let mut columns = kv.summary(table).await.unwrap().unwrap().columns;
-    columns.sort();
-    assert_eq!(columns, ["f:a", "f:b", "g:c"]);
+    let columns = kv.summary(table).await.unwrap().unwrap().columns;
+    let families: BTreeSet<&str> =
+        columns.iter().map(|column| column.split_once(':').unwrap().0).collect();
+    assert_eq!(families, BTreeSet::from(["f", "g"]));
 }
 
 async fn newer_cells_count(kv: &dyn KeyValues, table: &str) {
@@ -144,9 +155,21 @@ async fn newer_cells_count(kv: &dyn KeyValues, table: &str) {
     assert_eq!(scan(kv, table, "", 9).await, expect);
     put(kv, table, "r4", 4, &late).await;
     assert_eq!(scan(kv, table, "", 9).await, expect, "still older: nothing to fill");
-    let load = load_of("r8", 8, &["h:new"], &[("k", &[("h:new", "8")])]).await;
-    kv.load(table, load).await.unwrap();
-    assert_eq!(scan(kv, table, "k", 9).await, ["k f:a=7@7 f:b=6@6 g:c=6@6 h:new=8@8"]);
+}
+
+async fn takes_a_new_family(kv: &dyn KeyValues, table: &str, new_family: NewFamily) {
+    put(kv, table, "r1", 1, &[("k", &[("f:a", "1")])]).await;
+    let load = load_of("r2", 2, &["f:b", "h:new"], &[("k", &[("h:new", "2")])]).await;
+    let loaded = kv.load(table, load).await;
+    if new_family == NewFamily::Added {
+        loaded.unwrap();
+        assert_eq!(scan(kv, table, "k", 9).await, ["k f:a=1@1 h:new=2@2"]);
+    } else {
+        let error = loaded.unwrap_err();
+        assert!(matches!(error, TaskError::Permanent(_)), "{error}");
+        assert!(error.to_string().contains("no family `h`"), "{error}");
+        assert_eq!(scan(kv, table, "k", 9).await, ["k f:a=1@1"]);
+    }
 }
 
 async fn loading_again_changes_nothing(kv: &dyn KeyValues, table: &str) {

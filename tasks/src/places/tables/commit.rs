@@ -225,7 +225,7 @@ impl Tables {
             )
             // Its own retries would commit against a version that nobody looked at.
             .with_max_retries(0);
-        let log_store = self.log_store(name)?;
+        let log_store = self.log_store(name);
         let state = table.map(|table| table.snapshot()).transpose()?;
         let prepared = CommitBuilder::from(properties)
             .with_actions(commit.actions)

@@ -104,8 +104,7 @@ impl Tables {
                 )));
             };
             let Some(id) = text(&info, PUBLICATION).filter(|id| is_it(id)) else { continue };
-            let log_store =
-                self.log_store(name).map_err(|error| failed("can't open a table", &error))?;
+            let log_store = self.log_store(name);
             let snapshot = Snapshot::try_new(log_store.as_ref(), Some(version as Version))
                 .await
                 .map_err(|error| failed(format!("can't read `table:{name}`"), &error))?;

@@ -177,7 +177,8 @@ async fn lets_two_runs_interleave(topics: &dyn Topics, topic: &str) {
     let mut consumer = topics.consumer(topic, &start_of_b).await.unwrap();
     let from_b = drain(&mut *consumer, &end_of_b).await;
     assert_eq!(of(&from_b, "b"), (100..110).collect::<Vec<_>>());
-    assert_eq!(of(&from_b, "a"), (10..20).collect::<Vec<_>>());
+    // What came behind the end may be there too: a consumer does not know of it.
+    assert_eq!(of(&from_b, "a")[..10], (10..20).collect::<Vec<_>>());
 }
 
 async fn lets_producers_write_at_once(topics: &dyn Topics, topic: &str) {

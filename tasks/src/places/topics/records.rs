@@ -4,6 +4,7 @@ use super::{Origin, partition_of};
 use arrow::array::{AsArray, BinaryArray, BinaryBuilder, RecordBatch};
 use arrow::array::{TimestampMillisecondArray, TimestampMillisecondBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMillisecondType};
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 /// Columns of records at rest: `key` (may be null), `value` and `timestamp` (milliseconds, UTC).
@@ -34,15 +35,39 @@ struct Partition {
     timestamps: TimestampMillisecondBuilder,
 }
 
-impl Records {
-    /// For a topic with so many partitions.
-    pub fn new(partitions: u32) -> Self {
-        let partition = || Partition {
+impl Partition {
+    fn new() -> Self {
+        Partition {
             keys: BinaryBuilder::new(),
             values: BinaryBuilder::new(),
             timestamps: TimestampMillisecondBuilder::new().with_data_type(timestamp_type()),
-        };
-        Records { partitions: (0..partitions).map(|_| partition()).collect(), rows: 0, bytes: 0 }
+        }
+    }
+
+    fn push(&mut self, key: Option<&[u8]>, value: &[u8], timestamp_ms: i64) {
+        self.keys.append_option(key);
+        self.values.append_value(value);
+        self.timestamps.append_value(timestamp_ms);
+    }
+
+    fn finish(mut self) -> RecordBatch {
+        RecordBatch::try_new(
+            SCHEMA.clone(),
+            vec![
+                Arc::new(self.keys.finish()),
+                Arc::new(self.values.finish()),
+                Arc::new(self.timestamps.finish()),
+            ],
+        )
+        .expect("three columns of one length")
+    }
+}
+
+impl Records {
+    /// For a topic with so many partitions.
+    pub fn new(partitions: u32) -> Self {
+        let partitions = (0..partitions).map(|_| Partition::new()).collect();
+        Records { partitions, rows: 0, bytes: 0 }
     }
 
     /// Adds a record to the partition of its key; without a key, to each partition in turn.
@@ -54,10 +79,7 @@ impl Records {
             Some(key) => partition_of(key, count as u32) as usize,
             None => self.rows % count,
         };
-        let partition = &mut self.partitions[partition];
-        partition.keys.append_option(key);
-        partition.values.append_value(value);
-        partition.timestamps.append_value(timestamp_ms);
+        self.partitions[partition].push(key, value, timestamp_ms);
         self.rows += 1;
         self.bytes += value.len() + key.map_or(0, <[u8]>::len);
     }
@@ -77,18 +99,57 @@ impl Records {
 
     /// The records of each partition, in its order.
     pub(super) fn into_batches(self) -> Vec<RecordBatch> {
-        let batch = |mut partition: Partition| {
-            RecordBatch::try_new(
-                SCHEMA.clone(),
-                vec![
-                    Arc::new(partition.keys.finish()),
-                    Arc::new(partition.values.finish()),
-                    Arc::new(partition.timestamps.finish()),
-                ],
-            )
-            .expect("three columns of one length")
+        self.partitions.into_iter().map(Partition::finish).collect()
+    }
+}
+
+/// Makes batches of records that come one by one, each partition in its order.
+#[derive(Default)]
+pub(super) struct Gathered(BTreeMap<u32, Growing>);
+
+struct Growing {
+    first: u64,
+    next: u64,
+    origin: Arc<Origin>,
+    records: Partition,
+}
+
+impl Growing {
+    fn finish(self, partition: u32) -> Batch {
+        Batch::new(partition, self.first, self.origin, self.records.finish())
+    }
+}
+
+impl Gathered {
+    /// Adds the record at an offset of a partition. Gives out the batch before it where that has
+    /// come to its end: at a gap, or where another origin begins.
+    pub(super) fn push(
+        &mut self,
+        (partition, offset): (u32, u64),
+        origin: Arc<Origin>,
+        (key, value): (Option<&[u8]>, &[u8]),
+        timestamp_ms: i64,
+    ) -> Option<Batch> {
+        let goes_on =
+            |growing: &Growing| growing.next == offset && Arc::ptr_eq(&growing.origin, &origin);
+        let done = match self.0.get(&partition) {
+            Some(growing) if !goes_on(growing) => self.0.remove(&partition),
+            _ => None,
         };
-        self.partitions.into_iter().map(batch).collect()
+        let growing = self.0.entry(partition).or_insert_with(|| Growing {
+            first: offset,
+            next: offset,
+            origin,
+            records: Partition::new(),
+        });
+        growing.records.push(key, value, timestamp_ms);
+        growing.next = offset + 1;
+        done.map(|growing| growing.finish(partition))
+    }
+
+    /// What is left.
+    pub(super) fn finish(self) -> impl Iterator<Item = Batch> {
+        self.0.into_iter().map(|(partition, growing)| growing.finish(partition))
     }
 }
 

@@ -19,7 +19,7 @@ async fn put(kv: &EmbeddedKeyValues, id: &str, day: i8, lines: &[Line<'_>]) -> P
 #[tokio::test]
 async fn conforms() {
     let (_dir, kv) = kv();
-    conformance::all(&kv, "c").await;
+    conformance::all(&kv, "c", conformance::NewFamily::Added).await;
 }
 
 #[tokio::test]
