@@ -3,7 +3,8 @@
 use std::path::Path;
 
 /// Directories whose paths the documents name.
-const ROOTS: [&str; 7] = ["orchestrator", "tasks", "src", "tests", "pipelines", "xtask", "docs"];
+const ROOTS: [&str; 8] =
+    ["orchestrator", "tasks", "src", "tests", "pipelines", "xtask", "docs", "docker"];
 
 #[test]
 fn every_path_in_a_document_exists() {

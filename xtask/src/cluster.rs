@@ -1,6 +1,8 @@
 //! `cargo xtask cluster`: the real servers that tidemill works with, each as small as it can be, on
 //! this machine alone. For tests, and for people without Docker; see docs/cluster.md.
 
+#[cfg(test)]
+mod compose;
 mod conf;
 mod fetch;
 mod home;

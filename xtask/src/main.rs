@@ -3,6 +3,7 @@
 mod bench;
 mod cluster;
 mod packages;
+mod python;
 mod test;
 
 use anyhow::{Context, Result, bail};

@@ -1,7 +1,8 @@
 //! The same ETL in DuckDB, from PyPI, in a virtual environment.
 
 use super::measure::{Measured, measure};
-use anyhow::{Context, Result, bail};
+use crate::python;
+use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,14 +23,7 @@ pub(super) struct Run {
 impl DuckDb {
     /// Installs DuckDB, unless that was done before.
     pub(super) fn prepare(directory: &Path) -> Result<DuckDb> {
-        let environment = directory.join(format!("duckdb-{VERSION}"));
-        let python = environment.join("bin/python");
-        if !environment.join("installed").exists() {
-            run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
-            let package = format!("duckdb=={VERSION}");
-            run(Command::new(&python).args(["-m", "pip", "install", "--quiet", &package]))?;
-            std::fs::write(environment.join("installed"), "")?;
-        }
+        let python = python::programs(directory, "duckdb", VERSION)?.join("python");
         let script = directory.join("duckdb_etl.py");
         std::fs::write(&script, SCRIPT)?;
         Ok(DuckDb { python, script })
@@ -41,12 +35,4 @@ impl DuckDb {
         let rows = measured.out.trim().parse().context("the script prints the rows left")?;
         Ok(Run { measured, rows })
     }
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let shown = format!("{command:?}");
-    let status = command
-        .status()
-        .with_context(|| format!("cannot run {shown} (apt-get install python3-venv?)"))?;
-    if status.success() { Ok(()) } else { bail!("{shown} failed: {status}") }
 }
