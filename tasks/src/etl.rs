@@ -6,6 +6,7 @@ mod held;
 mod keys;
 mod options;
 mod pass;
+mod pick;
 mod rejects;
 mod route;
 mod session;

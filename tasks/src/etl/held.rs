@@ -6,9 +6,10 @@
 //! however the rows were ordered and however many threads there were.
 
 use super::keys::{KeyEncoder, KeyTable};
+use super::pick::pick;
 use super::route::{Rule, judge};
 use crate::engine::scan::execution;
-use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
@@ -83,17 +84,6 @@ pub(super) async fn count_keys(
     }
     let shared = Arc::into_inner(shared).ok_or_else(|| execution("a thread did not end"))?;
     Ok(shared.2.into_inner().unwrap_or_else(PoisonError::into_inner))
-}
-
-/// A few of the rows, without the memory of the others: a filter makes room for all of them, and
-/// string views refer to the texts of all.
-pub(super) fn pick(rows: &RecordBatch, picked: &[u32]) -> Result<RecordBatch> {
-    let few = take_record_batch(rows, &UInt32Array::from_iter_values(picked.iter().copied()))?;
-    let columns = few.columns().iter().map(|column| match column.as_string_view_opt() {
-        Some(strings) => Arc::new(strings.gc()) as ArrayRef,
-        None => column.clone(),
-    });
-    Ok(RecordBatch::try_new(few.schema(), columns.collect())?)
 }
 
 /// The rows of the second pass whose keys occur more than once.

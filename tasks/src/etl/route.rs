@@ -2,8 +2,9 @@
 //! others go to the rejected rows with their reason.
 
 use super::feed::Feed;
-use super::held::{Held, pick};
+use super::held::Held;
 use super::keys::{KeyEncoder, KeyTable};
+use super::pick::pick;
 use super::rejects::Rejects;
 use super::turnstile::{Turnstile, Worker};
 use crate::engine::scan::{execution, leaf_properties, on_thread, send};

@@ -41,9 +41,9 @@ pub(super) async fn run(attempt: &Attempt, places: &Places) -> Result<Outcome, T
     // Where all runs read the same messages, a table goes on where the last run has ended.
     let reader = input.stream.is_none().then(|| input.dataset.to_string());
     let Sinks { mut rows, mut dead } = Sinks::open(attempt, places, reader).await?;
-    let position = rows.position(&partitions).await?;
+    let position = rows.claim(&partitions).await?;
     let dead_from = match &mut dead {
-        Some(dead) => dead.position(&partitions).await?,
+        Some(dead) => dead.claim(&partitions).await?,
         None => Offsets::new(),
     };
     // Only now, so that the end lies behind whatever another run has landed meanwhile.

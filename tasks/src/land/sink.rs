@@ -153,8 +153,9 @@ impl Sink {
     }
 
     /// The offsets before which all is in: of this run's rolls, and of earlier runs' where the
-    /// table remembers them. From now on, no other run may move them.
-    pub(super) async fn position(&mut self, partitions: &Offsets) -> Result<Offsets, TaskError> {
+    /// table remembers them. Those are claimed: this sink's commits are refused once another run
+    /// has moved them.
+    pub(super) async fn claim(&mut self, partitions: &Offsets) -> Result<Offsets, TaskError> {
         let mut position = self.last.ends.clone();
         if let Mode::Each { reader: Some(reader) } = &self.mode {
             for &partition in partitions.keys() {

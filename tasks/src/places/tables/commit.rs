@@ -193,11 +193,10 @@ impl Tables {
         table: &DeltaTable,
         publication: &Publication,
     ) -> Result<(), TaskError> {
-        let doing = |error| failed("can't read how far its readers are", &error);
-        let state = table.snapshot().map_err(doing)?;
         for (reader, expected) in &publication.expected {
-            let log_store = table.log_store();
-            let at = state.transaction_version(&log_store, reader).await.map_err(doing)?;
+            let at = log::position(table, reader)
+                .await
+                .map_err(|error| failed("can't read how far its readers are", &error))?;
             if at != *expected {
                 return Err(TaskError::transient(format!(
                     "another run has read `{reader}` up to {} meanwhile; a retry goes on there",

@@ -6,6 +6,7 @@ use super::failure::failed;
 use super::schema::columns;
 use bytes::Bytes;
 use deltalake_core::kernel::{CommitInfo, Snapshot, Version};
+use deltalake_core::{DeltaTable, DeltaTableError};
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use object_store::{ObjectStore as _, ObjectStoreExt};
@@ -136,9 +137,9 @@ impl Tables {
     /// [`Publication::positions`](super::Publication::positions) under this name.
     pub async fn position(&self, name: &str, app: &str) -> Result<Option<i64>, TaskError> {
         let Some(table) = self.open(name, None).await? else { return Ok(None) };
-        let doing = |error| failed(format!("can't read `table:{name}`"), &error);
-        let state = table.snapshot().map_err(doing)?;
-        state.transaction_version(&table.log_store(), app).await.map_err(doing)
+        position(&table, app)
+            .await
+            .map_err(|error| failed(format!("can't read `table:{name}`"), &error))
     }
 
     /// Versions whose commit is in the log, in no order.
@@ -178,6 +179,14 @@ impl Tables {
             }
         }
     }
+}
+
+/// How far a reader had come, as of this version of the table.
+pub(crate) async fn position(
+    table: &DeltaTable,
+    app: &str,
+) -> Result<Option<i64>, DeltaTableError> {
+    table.snapshot()?.transaction_version(&table.log_store(), app).await
 }
 
 fn commit_version(object: &object_store::ObjectMeta) -> Option<i64> {
