@@ -1,9 +1,10 @@
-//! `uses: land`: the messages of a topic as rows of a table.
+//! `uses: land`: the messages of a topic as rows of a table, or of plain files.
 
 mod columns;
 mod dead_letters;
 mod decode;
 mod landing;
+mod plain_files;
 mod roll;
 mod sink;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use orchestrator::attempt::{Attempt, Outcome, TaskError};
 use orchestrator::dataset::Scheme;
 use orchestrator::kind::{self, Kind, Port, Ports, Problem, Write};
 use orchestrator::plan::PlannedTask;
+use plain_files::FileFormat;
 use serde::Deserialize;
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -26,7 +28,7 @@ use std::time::Duration;
 const INPUT: &str = "topic";
 const DEAD_LETTERS: &str = "dead_letters";
 
-/// Takes a topic to a table.
+/// Takes a topic to a table or to plain files.
 pub struct Land;
 
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
@@ -38,7 +40,9 @@ struct Options {
     #[serde(default)]
     columns: Columns,
     /// What a message is; by default what its sender said.
-    format: Option<Format>,
+    message_format: Option<Format>,
+    /// What the files are, where rows go to a directory of files: `csv` if nothing is said.
+    format: Option<FileFormat>,
     /// Columns that are the same in all rows, dead letters among them, such as the night that they
     /// belong to.
     #[serde(default)]
@@ -47,7 +51,7 @@ struct Options {
     /// from.
     #[serde(default)]
     metadata: bool,
-    /// When what has been read becomes durable in the table.
+    /// When what has been read becomes durable.
     #[serde(default)]
     roll: RollOptions,
 }
@@ -91,12 +95,12 @@ impl Kind for Land {
     }
 
     fn summary(&self) -> &'static str {
-        "takes the messages of a topic to a table"
+        "takes the messages of a topic to a table or to plain files"
     }
 
     fn description(&self) -> &'static str {
         "Starts together with the task that writes the topic, and ends when that one has \
-succeeded and all that it has sent is in the table. Messages of other runs in between are left \
+succeeded and all that it has sent is landed. Messages of other runs in between are left \
 to them. On a topic that no task of the pipeline writes, it lands what is there at its start.
 
 **Rows.** A message is a CSV record or a JSON object, as its sender says. Its columns stay text \
@@ -107,10 +111,19 @@ offset, timestamp, run, key and payload. Without that output it fails the task.
 
 **Rolls.** Rows are written in rolls, each with the offsets it has reached; an interrupted task \
 goes on behind its last roll, and no message is landed twice. What becomes visible when is the \
-choice of the table's `write`:
+choice of the output's `write`:
 - `overwrite` (the default) and `replace_where`: all rolls at once, at the end.
 - `append`: each roll as soon as it is written. On a topic that others write, a run goes on where \
-the last one ended; say `append` there, or each run lands the whole topic anew.
+the last one ended; say `append` there, or each run lands the whole topic anew. A directory of \
+files is always written so.
+
+**Plain files.** An output `file:…` is a directory of CSV, JSON lines or Parquet, as `format` says, \
+for whoever reads it with other tools. A roll makes a file for each partition of the topic, named \
+by topic, partition, first and last offset, such as \
+`orders-0-00000000000000000000-00000000000000499999.csv`. A file is there whole or not at all, and \
+never changes. Beside the directory `NAME`, a hidden one `.NAME.landing` remembers what has been \
+landed, so that files can be taken away; to land the topic anew, remove both. A topic without \
+messages makes no file.
 
 With `replace_where`, the condition is about columns that the table is partitioned by; `add` can \
 make one: `add: {night: \"${{ interval.date }}\"}`."
@@ -146,16 +159,19 @@ tasks:
                 )
                 .optional(),
                 Port::any(&[Scheme::Table], "a row for each message; there is one such output"),
+                Port::any(&[Scheme::File], "a directory of files, in place of the table")
+                    .write(Write::Append),
             ],
         }
     }
 
     fn check(&self, task: &PlannedTask, _files: &kind::Files) -> Vec<Problem> {
         let mut problems = Vec::new();
-        let rows: Vec<&String> = task.outputs.keys().filter(|name| *name != DEAD_LETTERS).collect();
-        if rows.len() != 1 {
+        let rows = || task.outputs.iter().filter(|(name, _)| *name != DEAD_LETTERS);
+        let count = rows().count();
+        if count != 1 {
             problems.push(
-                Problem::new(["outputs"], format!("there are {} tables for the rows", rows.len()))
+                Problem::new(["outputs"], format!("there are {count} outputs for the rows"))
                     .help("give the task one output besides `dead_letters`, under any name"),
             );
         }
@@ -173,6 +189,16 @@ tasks:
             let late = task.late.iter().any(|pointer| pointer == "/roll/every");
             if let (Err(error), false) = (options.roll.every(), late) {
                 problems.push(Problem::new(["with", "roll", "every"], error));
+            }
+            if let (Some(_), Some((_, output))) = (options.format, rows().next())
+                && output.dataset.scheme() != Scheme::File
+            {
+                let message =
+                    format!("`format` is that of files, and `{}` has none", output.dataset);
+                problems.push(
+                    Problem::new(["with", "format"], message)
+                        .help("what the messages are is said by `message_format`"),
+                );
             }
             for name in options.add.keys().filter(|name| METADATA.contains(&name.as_str())) {
                 let message = format!("`{name}` is the name of a column of `metadata: true`");

@@ -73,3 +73,63 @@ fn killed_anywhere_a_run_gives_the_same_rows() {
         }
     });
 }
+
+/// Points that a landing in plain files passes.
+const FILE_POINTS: [&str; 5] = [
+    "land.roll_staged",
+    "table.before_commit",
+    "land.roll_committed",
+    "file.before_rename",
+    "file.after_rename",
+];
+
+const FILES: &str = "
+name: files
+tasks:
+  generate: {uses: generate, with: {rows: 300, seed: 3, dirty: 0}, outputs: {orders: file:raw/orders.csv}}
+  stream: {uses: stream, inputs: {rows: file:raw/orders.csv}, outputs: {topic: topic:orders}}
+  land:
+    uses: land
+    inputs: {topic: topic:orders}
+    outputs: {orders: file:landed/orders}
+    with: {roll: {rows: 100}}
+";
+
+/// The rows of all files, in one order.
+fn landed(project: &Project) -> String {
+    let mut rows = Vec::new();
+    for file in std::fs::read_dir(project.data().join("files/landed/orders")).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        rows.extend(text.lines().skip(1).map(str::to_owned));
+    }
+    rows.sort();
+    rows.join("\n")
+}
+
+#[test]
+fn killed_anywhere_a_landing_in_files_has_each_row_once() {
+    let start = || {
+        let project = Project::new();
+        project.write("files.yaml", FILES);
+        project
+    };
+    let run = ["run", "files.yaml", "--date", "2026-11-20"];
+    let calm = start();
+    calm.ok(&run);
+    let undisturbed = landed(&calm);
+    assert_eq!(undisturbed.lines().count(), 300);
+    for point in FILE_POINTS {
+        let killed = |nth: &usize| {
+            let project = start();
+            let point = format!("{point}:{nth}");
+            if !project.killed_at(&point, &run) {
+                return false;
+            }
+            project.ok(&["run", "--resume", "latest"]);
+            assert_same(&point, &undisturbed, &landed(&project));
+            true
+        };
+        let kills = (1..).take_while(killed).count();
+        assert!(kills >= 3, "{point} was reached {kills} times");
+    }
+}

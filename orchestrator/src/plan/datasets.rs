@@ -92,17 +92,25 @@ const fn ways(scheme: Scheme) -> &'static [Write] {
         Scheme::Table => &[Write::Overwrite, Write::Append, Write::ReplaceWhere, Write::Merge],
         Scheme::Kv => &[Write::Merge],
         Scheme::Topic => &[Write::Append],
-        Scheme::File | Scheme::Artifact => &[Write::Overwrite],
+        Scheme::File => &[Write::Overwrite, Write::Append],
+        Scheme::Artifact => &[Write::Overwrite],
     }
 }
 
-const fn word(write: Write) -> &'static str {
+pub(super) const fn word(write: Write) -> &'static str {
     match write {
         Write::Overwrite => "overwrite",
         Write::Append => "append",
         Write::ReplaceWhere => "replace_where",
         Write::Merge => "merge",
     }
+}
+
+/// How a kind that writes by `default` writes datasets of a scheme: a port for any scheme can't
+/// know the one way in which some are written.
+pub(super) fn usual_way(scheme: Scheme, default: Write) -> Write {
+    let ways = ways(scheme);
+    if ways.contains(&default) { default } else { ways[0] }
 }
 
 /// An output with its dataset's properties; `default` is how the kind writes it.
@@ -113,12 +121,11 @@ pub(super) fn output(
 ) -> PlannedOutput {
     let properties = datasets.get(dataset);
     let written = properties.map(|properties| properties.written);
-    // A port for datasets of any scheme can't know the one way in which some are written.
-    let ways = ways(dataset.scheme());
-    let default = if ways.contains(&default) { default } else { ways[0] };
     PlannedOutput {
         dataset: dataset.clone(),
-        write: written.and_then(|written| written.write).unwrap_or(default),
+        write: written
+            .and_then(|written| written.write)
+            .unwrap_or_else(|| usual_way(dataset.scheme(), default)),
         replace_where: properties.and_then(|properties| properties.condition.clone()),
         partition_by: written.map_or(Vec::new(), |written| written.partition_by.clone()),
         key: written.map_or(Vec::new(), |written| written.key.clone()),

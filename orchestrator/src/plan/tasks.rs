@@ -1,10 +1,10 @@
 //! The tasks of a plan: kinds, options, conditions and ports.
 
-use super::datasets::{self, Datasets};
+use super::datasets::{self, Datasets, usual_way, word};
 use super::expressions::{Late, Place, Rendered, Scope};
 use super::planner::Planner;
 use super::{PlannedOutput, PlannedTask, Retry};
-use crate::dataset::DatasetName;
+use crate::dataset::{DatasetName, Scheme};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::kind::{Port, Ports, Write};
 use crate::schema::{Schema, Whole, did_you_mean};
@@ -191,6 +191,7 @@ impl Drafter<'_, '_, '_> {
             let default = port.unwrap_or(Write::Overwrite);
             let output = datasets::output(datasets, dataset, default);
             self.merge_key(name, &output);
+            self.files(name, &output, default);
             outputs.insert(name.clone(), output);
         }
         if let Some(ports) = ports
@@ -218,8 +219,8 @@ impl Drafter<'_, '_, '_> {
             return Some(port.write);
         }
         let kind = &self.task.uses;
-        let near = named.or_else(|| free().next());
-        let Some(port) = near else {
+        let takers: Vec<&Port> = named.map_or_else(|| free().collect(), |port| vec![port]);
+        if takers.is_empty() {
             let known: Vec<&str> = ports.iter().filter_map(|port| port.name).collect();
             let help = did_you_mean(name, known.iter().copied()).unwrap_or_else(|| {
                 match known.as_slice() {
@@ -231,8 +232,12 @@ impl Drafter<'_, '_, '_> {
             let key_span = self.key_span(part, name);
             self.error(Code::UnknownPort, key_span, &[part, name], message, Some(help));
             return None;
-        };
-        let schemes: Vec<String> = port.schemes.iter().map(|scheme| format!("{scheme}:")).collect();
+        }
+        let schemes: Vec<String> = takers
+            .iter()
+            .flat_map(|port| port.schemes)
+            .map(|scheme| format!("{scheme}:"))
+            .collect();
         let scheme = dataset.scheme();
         let message = format!("the {what} `{name}` of `{kind}` takes no {scheme}: dataset");
         let help = format!("it takes {}", schemes.join(", "));
@@ -267,7 +272,7 @@ impl Drafter<'_, '_, '_> {
 
     /// Where the kind merges by default, the table's key must be known as well.
     fn merge_key(&mut self, name: &str, output: &PlannedOutput) {
-        let table = output.dataset.scheme() == crate::dataset::Scheme::Table;
+        let table = output.dataset.scheme() == Scheme::Table;
         let declared = self.planner.spec.pipeline.datasets.get(&output.dataset);
         let says_merge = declared.is_some_and(|dataset| dataset.write == Some(Write::Merge));
         if output.write == Write::Merge && table && output.key.is_empty() && !says_merge {
@@ -278,6 +283,21 @@ impl Drafter<'_, '_, '_> {
             let span = self.entry.node.place(&["outputs", name]);
             self.error(Code::BadWrite, span, &["outputs", name], message, Some(help));
         }
+    }
+
+    /// A kind writes files in one way.
+    fn files(&mut self, name: &str, output: &PlannedOutput, default: Write) {
+        let dataset = &output.dataset;
+        let way = usual_way(Scheme::File, default);
+        let is_known = output.write == usual_way(Scheme::File, output.write);
+        if dataset.scheme() != Scheme::File || output.write == way || !is_known {
+            return;
+        }
+        let (kind, way, other) = (&self.task.uses, word(way), word(output.write));
+        let message = format!("`{kind}` writes `{dataset}` by `{way}`, not by `{other}`");
+        let help = format!("say `write: {way}` there or nothing, or write to a table");
+        let span = self.entry.node.place(&["outputs", name]);
+        self.error(Code::BadWrite, span, &["outputs", name], message, Some(help));
     }
 
     fn key_span(&self, part: &str, name: &str) -> Span {

@@ -3,14 +3,15 @@
 use super::columns::Layout;
 use super::dead_letters;
 use super::decode::{Decoded, decode};
+use super::plain_files::{Piece, PlainFiles};
 use super::sink::Sink;
 use super::{DEAD_LETTERS, INPUT, Options};
 use crate::places::Places;
 use crate::places::topics::{Batch, Bounds, Consumer, Content, Topics};
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use indexmap::IndexMap;
 use orchestrator::attempt::{Attempt, Outcome, Stream, TaskError};
+use orchestrator::dataset::Scheme;
 use orchestrator::event::Offsets;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,7 +41,7 @@ pub(super) async fn run(attempt: &Attempt, places: &Places) -> Result<Outcome, T
     let partitions = bounds().await?.end;
     // Where all runs read the same messages, a table goes on where the last run has ended.
     let reader = input.stream.is_none().then(|| input.dataset.to_string());
-    let Sinks { mut rows, mut dead } = Sinks::open(attempt, places, reader).await?;
+    let Sinks { mut rows, mut dead } = Sinks::open(attempt, places, &options, reader).await?;
     let position = rows.claim(&partitions).await?;
     let dead_from = match &mut dead {
         Some(dead) => dead.claim(&partitions).await?,
@@ -118,9 +119,9 @@ impl Range {
             let end = end.get(partition).copied().unwrap_or(0);
             if *at > end {
                 return Err(TaskError::permanent(format!(
-                    "the table has landed partition {partition} of `{topic}` up to offset {at}, \
-                     but it ends at {end}: it is another topic of the same name; land it into \
-                     another table, or overwrite this one"
+                    "partition {partition} of `{topic}` has been landed up to offset {at}, but it \
+                     ends at {end}: it is another topic of the same name; land it into another \
+                     dataset, or overwrite this one"
                 )));
             }
         }
@@ -168,7 +169,7 @@ struct Landing<'a> {
     others: u64,
     /// The roll that is being filled.
     roll: Roll,
-    /// The tables, while no thread writes to them.
+    /// Where rows go, while no thread writes to them.
     sinks: Option<Box<Sinks>>,
     thread: Option<JoinHandle<Written>>,
 }
@@ -178,8 +179,8 @@ struct Roll {
     began: Option<Instant>,
     messages: u64,
     bytes: u64,
-    rows: Vec<RecordBatch>,
-    dead: Vec<RecordBatch>,
+    rows: Vec<Piece>,
+    dead: Vec<Piece>,
 }
 
 /// What a thread gives back that has written a roll.
@@ -272,8 +273,9 @@ impl Landing<'_> {
         self.roll.began.get_or_insert_with(Instant::now);
         self.roll.messages += batch.len() as u64;
         self.roll.bytes += batch.value_bytes() as u64;
-        let (partition, end) = (batch.partition, batch.end_offset());
-        let (topic, format) = (self.topic.clone(), self.options.format);
+        let (partition, first_offset, end) =
+            (batch.partition, batch.first_offset, batch.end_offset());
+        let (topic, format) = (self.topic.clone(), self.options.message_format);
         let from = self.dead_from.get(&partition).copied().unwrap_or(0);
         let has_dead = self.attempt.outputs.contains_key(DEAD_LETTERS);
         let constants = self.add.clone();
@@ -294,10 +296,11 @@ impl Landing<'_> {
             Ok((rows, letters))
         };
         let (rows, dead) = blocking(work).await?;
+        let piece = |rows| Piece { partition, first_offset, last_offset: end - 1, rows };
         if rows.num_rows() > 0 {
-            self.roll.rows.push(rows);
+            self.roll.rows.push(piece(rows));
         }
-        self.roll.dead.extend(dead);
+        self.roll.dead.extend(dead.map(piece));
         self.reached.insert(partition, end);
         Ok(())
     }
@@ -388,14 +391,24 @@ impl Sinks {
     async fn open(
         attempt: &Attempt,
         places: &Places,
+        options: &Options,
         reader: Option<String>,
     ) -> Result<Self, TaskError> {
-        let port = attempt.outputs.keys().find(|name| *name != DEAD_LETTERS);
-        let port = port.ok_or_else(|| TaskError::permanent("there is no table for rows"))?;
-        let mut rows = Sink::open(attempt, places, port, reader.clone()).await?;
+        let output = attempt.outputs.iter().find(|(name, _)| *name != DEAD_LETTERS);
+        let (port, output) =
+            output.ok_or_else(|| TaskError::permanent("there is no output for rows"))?;
+        let files = match output.dataset() {
+            directory if directory.scheme() == Scheme::File => {
+                let topic = attempt.inputs[INPUT].dataset.name();
+                let format = options.format.unwrap_or_default();
+                Some(PlainFiles::new(places, directory, topic, format)?)
+            }
+            _ => None,
+        };
+        let mut rows = Sink::open(attempt, places, port, reader.clone(), files).await?;
         rows.count(&attempt.progress);
         let dead = match attempt.outputs.contains_key(DEAD_LETTERS) {
-            true => Some(Sink::open(attempt, places, DEAD_LETTERS, reader).await?),
+            true => Some(Sink::open(attempt, places, DEAD_LETTERS, reader, None).await?),
             false => None,
         };
         Ok(Sinks { rows, dead })
@@ -411,7 +424,7 @@ impl Sinks {
         if let Some(dead) = &mut self.dead
             && !roll.dead.is_empty()
         {
-            dead.write(&roll.dead[0].schema(), &roll.dead, ends).await?;
+            dead.write(&roll.dead[0].rows.schema(), &roll.dead, ends).await?;
         }
         self.rows.write(schema, &roll.rows, ends).await
     }

@@ -1,5 +1,6 @@
-//! Where landed rows go: a table that takes them roll by roll.
+//! Where landed rows go: a table or a directory that takes them roll by roll.
 
+use super::plain_files::{LOG, Piece, PlainFiles};
 use super::roll::Roll;
 use crate::places::{Places, Publication, StageOptions, Staged, Tables, publish_table};
 use arrow::array::RecordBatch;
@@ -12,10 +13,12 @@ use std::sync::Arc;
 
 /// One output of a landing.
 pub(super) struct Sink {
-    tables: Tables,
-    /// The output's name, and its table's.
+    /// The output's name.
     output: String,
+    /// The table that takes the rows; for plain files, their log.
+    tables: Tables,
     table: String,
+    files: Option<PlainFiles>,
     partition_by: Vec<String>,
     publication: Publication,
     /// The last roll that is in.
@@ -40,16 +43,19 @@ enum Mode {
 
 impl Sink {
     /// Looks for what earlier attempts have done. `reader`: a name for the task that goes on, run
-    /// after run, where the last one has ended.
+    /// after run, where the last one has ended. `files`: if rows don't go to a table.
     pub(super) async fn open(
         attempt: &Attempt,
         places: &Places,
         output: &str,
         reader: Option<String>,
+        files: Option<PlainFiles>,
     ) -> Result<Self, TaskError> {
         let planned = &attempt.outputs[output].planned;
-        let tables = places.tables().clone();
-        let table = planned.dataset.name().to_owned();
+        let (tables, table) = match &files {
+            Some(files) => (files.log().clone(), LOG.to_owned()),
+            None => (places.tables().clone(), planned.dataset.name().to_owned()),
+        };
         let mut sink = Sink {
             output: output.to_owned(),
             partition_by: planned.partition_by.clone(),
@@ -62,14 +68,20 @@ impl Sink {
             mode: Mode::Each { reader },
             tables,
             table,
+            files,
         };
         if let Some(published) = &attempt.outputs[output].published {
             sink.mode = Mode::Done(published.clone());
-        } else if planned.write == Write::Append {
+            return Ok(sink);
+        }
+        if let Some(files) = &sink.files {
+            files.recover().await?;
+        }
+        if planned.write == Write::Append {
             let newest = sink.tables.latest(&sink.table).await?;
             sink.publication.base = attempt.intend(output, newest).await?;
             sink.find_commits().await?;
-            if let Some(version) = newest {
+            if let (Some(version), None) = (newest, &sink.files) {
                 sink.schema = Some(sink.tables.read(&sink.table, version).await?.schema);
             }
         } else {
@@ -114,7 +126,9 @@ impl Sink {
             let before = Some(version.version - 1);
             let published = self.tables.find(&self.table, &id, before).await?;
             self.last = roll;
-            self.last_bytes = published.map_or(0, |published| published.bytes);
+            if self.files.is_none() {
+                self.last_bytes = published.map_or(0, |published| published.bytes);
+            }
             self.version = Some(version.version);
             break;
         }
@@ -175,14 +189,46 @@ impl Sink {
     pub(super) async fn write(
         &mut self,
         schema: &SchemaRef,
-        batches: &[RecordBatch],
+        pieces: &[Piece],
         ends: &Offsets,
     ) -> Result<(), TaskError> {
         if self.is_done() {
             return Ok(());
         }
-        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-        let roll = self.last.next(rows as u64, self.last_bytes, ends.clone());
+        let Some(files) = &self.files else {
+            let batches: Vec<RecordBatch> = pieces.iter().map(|piece| piece.rows.clone()).collect();
+            let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+            let roll = self.last.next(rows as u64, self.last_bytes, ends.clone());
+            let (bytes, schema) = self.take(&roll, schema, &batches).await?;
+            (self.last, self.last_bytes, self.schema) = (roll, bytes, Some(schema));
+            return Ok(());
+        };
+        let staged = files.stage(&self.publication.run, schema, pieces).await?;
+        let rows = staged.iter().map(|file| file.rows).sum();
+        // Unlike a table's, the size is known in time for the roll's name.
+        let bytes = staged.iter().map(|file| file.bytes).sum();
+        let roll = self.last.next(rows, bytes, ends.clone());
+        let log = PlainFiles::log_rows(&staged)?;
+        let committed = self.take(&roll, &log.schema(), &[log]).await;
+        let Some(files) = &self.files else { return Ok(()) };
+        committed.map_err(|error| files.of_log(error))?;
+        files.place(&staged).await?;
+        if let Some(progress) = &self.progress {
+            progress.add_rows_out(rows);
+            progress.add_bytes_out(bytes);
+        }
+        self.last = roll;
+        self.schema = Some(schema.clone());
+        Ok(())
+    }
+
+    /// Writes a roll into the table, or the log. Gives its size, and its columns as they are kept.
+    async fn take(
+        &mut self,
+        roll: &Roll,
+        schema: &SchemaRef,
+        batches: &[RecordBatch],
+    ) -> Result<(u64, SchemaRef), TaskError> {
         let id = match &self.mode {
             Mode::Each { .. } => format!("{}/{roll}", self.publication.id),
             _ => self.publication.id.clone(),
@@ -191,7 +237,7 @@ impl Sink {
         let options = StageOptions {
             partition_by: self.partition_by.clone(),
             file_prefix: together.then(|| roll.to_string()),
-            progress: self.progress.clone(),
+            progress: self.progress.clone().filter(|_| self.files.is_none()),
             ..StageOptions::default()
         };
         let mut writer = self.tables.stage_writer(&self.table, &id, schema, &options)?;
@@ -209,7 +255,7 @@ impl Sink {
                     let position = |(partition, end): (&u32, &u64)| {
                         (app(reader, *partition), end.cast_signed())
                     };
-                    publication.positions = ends.iter().map(position).collect();
+                    publication.positions = roll.ends.iter().map(position).collect();
                 }
                 let published =
                     self.tables.publish(&self.table, &publication, vec![staged]).await?;
@@ -222,21 +268,18 @@ impl Sink {
             }
             Mode::Done(_) => {}
         }
-        self.last = roll;
-        self.last_bytes = bytes;
-        self.schema = Some(staged_schema);
-        Ok(())
+        Ok((bytes, staged_schema))
     }
 
     /// Completes the output. `schema`: the columns for a table without any row; `None` if they are
-    /// not known.
+    /// not known. Without rows there are no plain files either.
     pub(super) async fn finish(
         mut self,
         attempt: &Attempt,
         places: &Places,
         schema: Option<&SchemaRef>,
     ) -> Result<Published, TaskError> {
-        if self.last.number == 0 && !self.is_done() {
+        if self.last.number == 0 && !self.is_done() && self.files.is_none() {
             let kept = match (&self.mode, self.tables.latest(&self.table).await?) {
                 (Mode::Each { .. }, Some(_)) => None,
                 (_, Some(version)) => Some(self.tables.read(&self.table, version).await?.schema),
@@ -252,9 +295,14 @@ impl Sink {
                 return publish_table(attempt, places, &self.output, async { Ok(rolls) }).await;
             }
             Mode::Each { .. } => Published {
-                version: match self.version {
-                    Some(version) => Some(version),
-                    None => self.tables.latest(&self.table).await?,
+                version: match (&self.files, self.version) {
+                    // The log has versions, but what is in the directory has none.
+                    (Some(files), _) => {
+                        files.clean(&self.publication.run).await?;
+                        None
+                    }
+                    (None, Some(version)) => Some(version),
+                    (None, None) => self.tables.latest(&self.table).await?,
                 },
                 rows: self.last.rows,
                 bytes: self.last.bytes_before + self.last_bytes,
