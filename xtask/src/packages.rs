@@ -5,8 +5,10 @@ use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::process::Command;
 
-/// By package of Debian: whether what it brings is there.
-const NEEDED: [(&str, fn() -> bool); 4] = [
+/// A package of Debian, and whether what it brings is there.
+type Package = (&'static str, fn() -> bool);
+
+const NEEDED: [Package; 4] = [
     ("openjdk-17-jre-headless", || Java::find().is_ok()),
     ("maven", || answers("mvn")),
     ("protobuf-compiler", || answers("protoc")),
