@@ -15,7 +15,6 @@ use orchestrator::kind::Kinds;
 use places::Places;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The kinds of tasks. `guard`: the program and arguments that run [`shell::guard`].
 pub fn kinds(guard: Option<Vec<String>>) -> Kinds {
@@ -31,8 +30,7 @@ pub fn kinds(guard: Option<Vec<String>>) -> Kinds {
     ])
 }
 
-/// What the places of a profile know of datasets, for a person: a server that is away is an error
-/// at once.
+/// What the places of a profile know of datasets.
 pub fn catalog(profile: &Profile, data_dir: &Path) -> Result<Places, TaskError> {
-    Places::of_profile(profile, data_dir, Duration::ZERO)
+    Places::of_profile(profile, data_dir)
 }

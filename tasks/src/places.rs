@@ -32,8 +32,7 @@ use std::time::Duration;
 use topics::{EmbeddedTopics, KafkaTopics, Topics};
 use url::Url;
 
-/// How long an attempt waits for a server that is away: the slowest, HBase, was back 50 s after it
-/// had been killed.
+/// How long an attempt waits for a server that is away, unless the profile says otherwise.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The places of one data directory, as a profile reaches them. Cheap to clone.
@@ -50,17 +49,22 @@ pub struct Places {
 impl Places {
     /// The places of a run, for an attempt: it waits for servers that restart.
     pub fn open(run: &RunContext) -> Result<Places, TaskError> {
-        Places::of_profile(&run.profile, &run.data_dir, PATIENCE)
+        let settings = ProfileSettings::of(&run.profile)?;
+        let patience = settings.patience.map_or(PATIENCE, orchestrator::duration::Duration::to_std);
+        Places::of(settings, &run.data_dir, patience)
     }
 
-    /// The places that a profile names. Connects to nothing. `patience`: how long a server that is
-    /// away is waited for.
-    pub fn of_profile(
-        profile: &Profile,
+    /// The places that a profile names, for a person: a server that is away is an error at once.
+    pub fn of_profile(profile: &Profile, data_dir: &Path) -> Result<Places, TaskError> {
+        Places::of(ProfileSettings::of(profile)?, data_dir, Duration::ZERO)
+    }
+
+    /// Connects to nothing.
+    fn of(
+        settings: ProfileSettings,
         data_dir: &Path,
         patience: Duration,
     ) -> Result<Places, TaskError> {
-        let settings = ProfileSettings::of(profile)?;
         let mut places = Places::embedded(data_dir)?;
         if let Some(kafka) = settings.kafka {
             places.topics = Arc::new(KafkaTopics::new(kafka, patience));

@@ -6,6 +6,7 @@ mod crash;
 mod documents;
 mod ecommerce;
 mod faults;
+mod mistakes;
 mod nights;
 mod project;
 mod recovery;

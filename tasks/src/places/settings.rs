@@ -4,6 +4,7 @@ use super::hdfs::HdfsSettings;
 use super::kv::HbaseSettings;
 use super::topics::KafkaSettings;
 use orchestrator::attempt::{Profile, TaskError};
+use orchestrator::duration::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,6 +21,9 @@ pub struct ProfileSettings {
     pub hdfs: Option<HdfsSettings>,
     /// `kv:` datasets.
     pub hbase: Option<HbaseSettings>,
+    /// How long a task waits for a server that is away before its attempt fails: `2m` if it is left
+    /// out. The slowest to come back is HBase, 50 s after it was killed.
+    pub patience: Option<Duration>,
 }
 
 impl ProfileSettings {

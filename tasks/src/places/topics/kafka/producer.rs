@@ -18,8 +18,9 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// After this, the broker gives a transaction up.
-const TRANSACTION: Duration = Duration::from_secs(60);
+/// After so many milliseconds the broker gives a transaction up, unless the profile says otherwise.
+const TRANSACTION_MS: u64 = 60_000;
+const TRANSACTION_TIMEOUT: &str = "transaction.timeout.ms";
 /// How often a transaction that was given up is begun anew.
 const ROUNDS: u32 = 3;
 
@@ -36,6 +37,8 @@ struct Seat {
     topic: String,
     headers: OwnedHeaders,
     producer: BaseProducer<Deliveries>,
+    /// How long a transaction may take.
+    limit: Duration,
     group: ConsumerGroupMetadata,
 }
 
@@ -103,10 +106,11 @@ impl KafkaProducer {
             ("batch.size", "131072"),
             ("compression.type", "zstd"),
             ("queue.buffering.max.messages", "1000000"),
+            (TRANSACTION_TIMEOUT, &TRANSACTION_MS.to_string()),
         ])?;
-        config
-            .set("transactional.id", &id)
-            .set("transaction.timeout.ms", TRANSACTION.as_millis().to_string());
+        config.set("transactional.id", &id);
+        let limit_ms = config.get(TRANSACTION_TIMEOUT).and_then(|text| text.parse().ok());
+        let limit = Duration::from_millis(limit_ms.unwrap_or(TRANSACTION_MS));
         let producer: BaseProducer<Deliveries> = config
             .create_with_context(Deliveries::default())
             .map_err(|error| topics.failed("can't be written to", &error))?;
@@ -123,7 +127,7 @@ impl KafkaProducer {
             TaskError::permanent(format!("the origin of records can't be written: {error}"))
         })?;
         let headers = OwnedHeaders::new().insert(Header { key: ORIGIN, value: Some(&origin) });
-        let seat = Arc::new(Seat { topics, topic, headers, producer, group });
+        let seat = Arc::new(Seat { topics, topic, headers, producer, limit, group });
         Ok(KafkaProducer { partitions, position, end, seat })
     }
 }
@@ -186,27 +190,32 @@ impl Seat {
         before: &Offsets,
     ) -> Result<Offsets, Broken> {
         let begun = Instant::now();
+        let sent = self.begin(batches).and_then(|()| self.finish(position, before));
+        sent.map_err(|error| self.broken(begun, &error))
+    }
+
+    fn begin(&self, batches: &[RecordBatch]) -> Result<(), KafkaError> {
         self.producer.context().take();
-        self.producer.begin_transaction().map_err(|error| self.broken(begun, &error))?;
-        for (partition, batch) in (0..).zip(batches) {
-            self.send(partition, batch).map_err(|error| self.broken(begun, &error))?;
-        }
+        self.producer.begin_transaction()?;
+        (0..).zip(batches).try_for_each(|(partition, batch)| self.send(partition, batch))
+    }
+
+    /// Waits for the records, and commits them with the position. Returns where they end.
+    fn finish(&self, position: &Position, before: &Offsets) -> Result<Offsets, KafkaError> {
         // `commit_transaction` would wait for this too, but in steps of 100 ms.
         while self.producer.in_flight_count() > 0 {
             self.producer.poll(Duration::from_millis(1));
         }
         let Delivered { end: reached, refused } = self.producer.context().take();
         if let Some(error) = refused {
-            return Err(self.broken(begun, &error));
+            return Err(error);
         }
         let mut end = before.clone();
         end.extend(reached);
-        let offsets = self.offsets(&end, position).map_err(|error| self.broken(begun, &error))?;
-        self.insist(|| self.producer.send_offsets_to_transaction(&offsets, &self.group, ANSWER))
-            .map_err(|error| self.broken(begun, &error))?;
+        let offsets = self.offsets(&end, position)?;
+        self.insist(|| self.producer.send_offsets_to_transaction(&offsets, &self.group, ANSWER))?;
         failpoint::hit("topic.before_commit");
-        self.insist(|| self.producer.commit_transaction(ANSWER))
-            .map_err(|error| self.broken(begun, &error))?;
+        self.insist(|| self.producer.commit_transaction(ANSWER))?;
         failpoint::hit("topic.after_commit");
         Ok(end)
     }
@@ -272,10 +281,11 @@ impl Seat {
         let fatal = self.producer.client().fatal_error().map(|(code, _)| code);
         if error.rdkafka_error_code().into_iter().chain(fatal).any(is_fenced) {
             // The broker says the same of one whose transaction has taken too long.
-            return Broken::Lost(match begun.elapsed() > TRANSACTION {
+            return Broken::Lost(match begun.elapsed() > self.limit {
                 true => TaskError::transient(format!(
-                    "{doing}: the transaction took longer than {} s, and the broker has given it up",
-                    TRANSACTION.as_secs()
+                    "{doing}: the transaction took longer than {} s ({TRANSACTION_TIMEOUT}), and \
+                     the broker has given it up",
+                    self.limit.as_secs()
                 )),
                 false => TaskError::permanent(format!(
                     "{doing}: a newer attempt writes in the name of the same run and task; this \
@@ -342,5 +352,42 @@ impl Producer for KafkaProducer {
         self.end = blocking(move || seat.commit(&batches, &asked, &before)).await?;
         self.position = Some(position);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::places::topics::Topics;
+    use crate::places::topics::conformance::{numbers, origin, position};
+    use crate::places::topics::kafka::tests::topics;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_transaction_that_took_too_long_is_nothing_and_can_be_made_anew() {
+        let Some(topics) = topics(&[(TRANSACTION_TIMEOUT, "1000")]) else { return };
+        let topic = format!("expired-{}", uuid::Uuid::now_v7().simple());
+        assert_eq!(topics.ensure(&topic, Some(1)).await.unwrap(), 1);
+        let (taking, name) = (topics.clone(), topic.clone());
+        let told = blocking(move || {
+            let slow = KafkaProducer::take_over(taking, name, &origin("a"), 1)?;
+            let begun = Instant::now();
+            let sent = slow.seat.begin(&numbers(1, 0..10).into_batches());
+            sent.unwrap();
+            // The broker looks for such transactions every ten seconds.
+            std::thread::sleep(Duration::from_secs(13));
+            let error = slow.seat.finish(&position(10), &slow.end).unwrap_err();
+            match slow.seat.broken(begun, &error) {
+                Broken::Lost(told) => Ok(told),
+                Broken::Aborted(told) => panic!("{told}"),
+            }
+        });
+        let told = told.await.unwrap();
+        assert!(matches!(told, TaskError::Transient(_)), "{told}");
+        assert!(told.to_string().contains("took longer than 1 s"), "{told}");
+
+        let mut next = topics.producer(&topic, origin("a"), None).await.unwrap();
+        assert_eq!(next.position(), None, "nothing of it was committed");
+        next.commit(numbers(1, 0..10), position(10)).await.unwrap();
+        assert_eq!(next.position().unwrap().next, 10);
     }
 }

@@ -3,12 +3,13 @@
 use super::*;
 use crate::places::topics::conformance;
 
-fn topics() -> Option<KafkaTopics> {
+/// The topics of the tests' broker, with these options.
+pub(super) fn topics(options: &[(&str, &str)]) -> Option<KafkaTopics> {
     let Ok(brokers) = std::env::var("TIDEMILL_TEST_KAFKA") else {
         eprintln!("skipped: no Kafka; `cargo xtask test` starts one");
         return None;
     };
-    Some(of(&brokers, &[]))
+    Some(of(&brokers, options))
 }
 
 fn of(brokers: &str, options: &[(&str, &str)]) -> KafkaTopics {
@@ -23,7 +24,7 @@ fn of(brokers: &str, options: &[(&str, &str)]) -> KafkaTopics {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn conforms() {
-    let Some(topics) = topics() else { return };
+    let Some(topics) = topics(&[]) else { return };
     conformance::all(&topics, &format!("conforms-{}", uuid::Uuid::now_v7().simple())).await;
 }
 
