@@ -4,6 +4,7 @@
 mod compare;
 mod duckdb;
 mod measure;
+mod servers;
 mod stages;
 
 use crate::root;
@@ -15,9 +16,11 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  cargo xtask bench                                   everything, at 1 million rows
+  cargo xtask bench                                   all but `servers`, at 1 million rows
   cargo xtask bench --rows 10000000 --rounds 3
   cargo xtask bench --stage etl --rows 10000000       our ETL and DuckDB's, alternating
+  cargo xtask bench --stage servers                   on Kafka, HDFS and HBase, beside others
+  cargo xtask bench --stage servers --part land --rounds 5
   cargo xtask bench --compare before.json after.json")]
 pub struct Arguments {
     /// Orders to generate
@@ -26,7 +29,7 @@ pub struct Arguments {
     /// How often each stage is repeated
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Only these stages; may be repeated
+    /// Only these stages; may be repeated. By default all that need no servers
     #[arg(long, value_enum)]
     stage: Vec<Stage>,
     /// Where the figures go
@@ -38,6 +41,8 @@ pub struct Arguments {
     /// Compare two files of figures instead of measuring
     #[arg(long, num_args = 2, value_names = ["BEFORE", "AFTER"])]
     compare: Option<Vec<PathBuf>>,
+    #[command(flatten)]
+    servers: servers::Options,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -50,6 +55,10 @@ enum Stage {
     Overhead,
     /// How fast `--help` and `validate` answer
     Cli,
+    /// On real servers, each beside the tool that one would take otherwise: Kafka's
+    /// ProducerPerformance, Spark, a Java client of HBase. Needs a JDK and Maven; fetches the
+    /// servers and starts them, see docs/cluster.md
+    Servers,
 }
 
 /// What was measured, as it is stored.
@@ -115,6 +124,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     if wanted(Stage::Pipeline) {
         bench.pipeline(&mut gathered)?;
+    }
+    // It fetches and starts much: only if it is named.
+    if arguments.stage.contains(&Stage::Servers) {
+        servers::run(&bench, &arguments.servers, &mut gathered)?;
     }
     let figures = Figures {
         processors: std::thread::available_parallelism().map_or(1, Into::into),

@@ -12,12 +12,15 @@ mod lifecycle;
 mod ports;
 mod probe;
 mod process;
+mod program;
 mod servers;
 mod status;
 mod tool;
 
 pub use java::Java;
+pub use program::Program;
 pub use servers::Service;
+pub use tool::Tools;
 
 use anyhow::Result;
 use clap::Subcommand;

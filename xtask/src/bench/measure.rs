@@ -40,10 +40,11 @@ pub(super) fn measure(command: &mut Command) -> Result<Measured> {
     let seconds = start.elapsed().as_secs_f64();
     drop(ended);
     let peak_kib = watcher.join().unwrap_or_default();
-    if !status.success() {
-        bail!("{shown} failed: {status}");
-    }
     let out = read_back(output)?;
+    if !status.success() {
+        let last = out.lines().last().unwrap_or_default();
+        bail!("{shown} failed: {status}; the last that it printed: {last}");
+    }
     Ok(Measured { seconds, peak_mib: peak_kib as f64 / 1024.0, out })
 }
 

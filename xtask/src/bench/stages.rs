@@ -16,8 +16,8 @@ const ETL: &str = include_str!("etl.yaml");
 const CLI_RUNS: usize = 20;
 
 pub(super) struct Bench {
-    rows: u64,
-    rounds: usize,
+    pub(super) rows: u64,
+    pub(super) rounds: usize,
     program: PathBuf,
     directory: PathBuf,
 }
@@ -39,13 +39,13 @@ impl Bench {
         Ok(Bench { rows: arguments.rows, rounds: arguments.rounds, program, directory })
     }
 
-    fn tidemill(&self, data: &Path, arguments: &[&str]) -> Command {
+    pub(super) fn tidemill(&self, data: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(arguments).arg("--data-dir").arg(data).current_dir(root());
         command
     }
 
-    fn fresh(&self, name: &str) -> Result<PathBuf> {
+    pub(super) fn fresh(&self, name: &str) -> Result<PathBuf> {
         let data = self.directory.join(name);
         if data.exists() {
             std::fs::remove_dir_all(&data)?;
@@ -148,7 +148,7 @@ fn valid_rows(run: &Measured) -> Result<u64> {
     rows.context("the run has no task `clean` with an output `valid`")
 }
 
-fn summary(run: &Measured) -> Result<Value> {
+pub(super) fn summary(run: &Measured) -> Result<Value> {
     let last = run.out.lines().last().context("the run printed nothing")?;
     Ok(serde_json::from_str(last)?)
 }

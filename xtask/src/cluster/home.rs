@@ -56,8 +56,12 @@ impl Home {
     }
 
     /// The configuration first: it is meant to hide what a jar brings of the same name.
-    pub(super) fn class_path(&self, conf: &str, library: &Library) -> String {
-        format!("{}:{}/*", self.conf(conf).display(), self.libraries.join(library.name).display())
+    pub(super) fn class_path(&self, conf: &str, libraries: &[&Library]) -> String {
+        let mut path = self.conf(conf).display().to_string();
+        for library in libraries {
+            path += &format!(":{}/*", self.libraries.join(library.name).display());
+        }
+        path
     }
 
     /// Nobody else starts or stops servers of this home while the file is held.

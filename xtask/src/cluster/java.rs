@@ -1,7 +1,8 @@
 //! The Java that the servers run on, and how it is told to stay small.
 
 use super::ports::LOOPBACK;
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -69,17 +70,42 @@ impl Java {
         )
     }
 
-    /// A Java with the options that all share.
+    /// A Java with the options that all servers share.
     pub(super) fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        self.set_home(&mut command);
+        let mut command = self.unlimited();
         command.args(SMALL);
-        command.args(OPENED.map(|package| format!("--add-opens={package}=ALL-UNNAMED")));
         // The C library's arena for each thread would cost more than the heap saves.
         command.env("MALLOC_ARENA_MAX", "2");
+        command
+    }
+
+    /// A Java that is as fast as it can be.
+    pub(super) fn unlimited(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        self.set_home(&mut command);
+        command.args(OPENED.map(|package| format!("--add-opens={package}=ALL-UNNAMED")));
         // Spark asks the machine for its name otherwise, and warns of what it hears.
         command.env("SPARK_LOCAL_IP", LOOPBACK);
         command
+    }
+
+    /// Compiles classes into a directory.
+    pub(super) fn compile(&self, source: &Path, class_path: &str, classes: &Path) -> Result<()> {
+        let compiler = self.program.with_file_name("javac");
+        let output = Command::new(&compiler)
+            .args(["-nowarn", "-cp", class_path, "-d"])
+            .args([classes, source])
+            .output();
+        let output = match output {
+            Err(error) if error.kind() == ErrorKind::NotFound => bail!(
+                "no `{}`: `apt-get install openjdk-{VERSION}-jdk-headless`",
+                compiler.display()
+            ),
+            output => output?,
+        };
+        let words = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "cannot compile `{}`:\n{words}", source.display());
+        Ok(())
     }
 
     pub(super) fn set_home(&self, command: &mut Command) {

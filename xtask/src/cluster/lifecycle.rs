@@ -1,12 +1,11 @@
 //! Starting servers, waiting until they are ready, stopping them.
 
 use super::home::Home;
-use super::http::request;
 use super::java::Java;
 use super::ports::{Port, Ports};
 use super::process::Process;
 use super::servers::{STAGES, Server, Service};
-use super::{fetch, probe};
+use super::{fetch, http, probe};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use std::fs::File;
@@ -196,7 +195,7 @@ impl Cluster {
         let output = File::create(log)?;
         let mut command = java.command();
         command.arg(format!("-Djava.io.tmpdir={}", self.home.directory().join("tmp").display()));
-        command.arg("-cp").arg(self.home.class_path(server.conf(), server.library()));
+        command.arg("-cp").arg(self.home.class_path(server.conf(), &[server.library()]));
         // The superuser of HDFS shall be who owns the processes.
         command.env_remove("HADOOP_USER_NAME");
         command.current_dir(self.home.directory()).stdin(Stdio::null());
@@ -262,12 +261,17 @@ impl Cluster {
 
     /// A place in HDFS where everyone may write: the root belongs to who started the servers.
     fn make_directory(&self, patience: Duration) -> Result<()> {
+        self.web_hdfs("PUT", "/tidemill?op=MKDIRS&permission=777", patience)
+            .context("cannot make `/tidemill` in HDFS")
+    }
+
+    /// A request to the name node as who started the servers: the superuser.
+    /// <https://hadoop.apache.org/docs/stable/hadoop-project-dist/hadoop-hdfs/WebHDFS.html>
+    pub(super) fn web_hdfs(&self, method: &str, request: &str, patience: Duration) -> Result<()> {
         let user = Command::new("id").arg("-un").output().context("cannot run `id`")?;
         let user = String::from_utf8_lossy(&user.stdout);
-        let target =
-            format!("/webhdfs/v1/tidemill?op=MKDIRS&permission=777&user.name={}", user.trim());
-        request("PUT", self.ports.of(Port::NameNodeHttp), &target, patience)
-            .context("cannot make `/tidemill` in HDFS")?;
+        let target = format!("/webhdfs/v1{request}&user.name={}", user.trim());
+        http::request(method, self.ports.of(Port::NameNodeHttp), &target, patience)?;
         Ok(())
     }
 }

@@ -214,6 +214,8 @@ pub(super) const KAFKA: Library = Library { name: "kafka", pom: include_str!("po
 pub(super) const KAFKA_TOOLS: Library =
     Library { name: "kafka-tools", pom: include_str!("poms/kafka-tools.xml") };
 pub(super) const SPARK: Library = Library { name: "spark", pom: include_str!("poms/spark.xml") };
+pub(super) const SPARK_KAFKA: Library =
+    Library { name: "spark-kafka", pom: include_str!("poms/spark-kafka.xml") };
 
 impl Library {
     /// The version that its project pins in the property of its name.
@@ -230,10 +232,15 @@ mod tests {
 
     #[test]
     fn every_library_pins_its_version() {
-        for library in [&HADOOP, &HBASE, &KAFKA, &KAFKA_TOOLS, &SPARK] {
+        for library in [&HADOOP, &HBASE, &KAFKA, &KAFKA_TOOLS, &SPARK, &SPARK_KAFKA] {
             let version = library.version();
             assert!(version.starts_with(|c: char| c.is_ascii_digit()), "{}", library.name);
         }
+    }
+
+    #[test]
+    fn the_connector_is_that_of_the_same_spark() {
+        assert_eq!(SPARK_KAFKA.version(), SPARK.version());
     }
 
     #[test]
