@@ -2,6 +2,7 @@
 
 mod cancel;
 mod datasets;
+mod doctor;
 mod history;
 mod kv;
 mod lineage;
@@ -44,6 +45,7 @@ pub const CANCELLED: u8 = 130;
   tidemill run --resume latest                   finish what a killed process began
   tidemill history                               what ran, and how it went
   tidemill logs latest clean -f                  what a task said
+  tidemill doctor --profile cluster              is everything there that a run needs?
 
 Exit codes: 0 all well, 1 failed, 2 the pipeline or the command line is wrong, 3 busy, 130 cancelled"
 )]
@@ -112,6 +114,8 @@ enum Verb {
     Lineage(lineage::Arguments),
     /// Read key-value tables
     Kv(kv::Arguments),
+    /// Check this machine and the servers of a profile, and say how to mend what is wrong
+    Doctor(doctor::Arguments),
     /// (internal) Kill the commands on standard input when it closes
     #[command(hide = true)]
     Guard,
@@ -138,6 +142,7 @@ fn main() -> ExitCode {
         Verb::Datasets(arguments) => datasets::run(&cli.common, &arguments),
         Verb::Lineage(arguments) => lineage::run(&cli.common, &arguments),
         Verb::Kv(arguments) => kv::run(&cli.common, &arguments),
+        Verb::Doctor(arguments) => doctor::run(&cli.common, &arguments),
         Verb::Guard => {
             tasks::shell::guard(std::io::stdin().lock());
             Ok(OK)

@@ -92,6 +92,8 @@ codes! {
     BadWrite = "bad-write",
     BadSchedule = "bad-schedule",
     UnknownProfile = "unknown-profile",
+    /// A secret that is written down where it would be stored with every run.
+    PlainSecret = "plain-secret",
     ExpressionSyntax = "expression-syntax",
     /// A name in an expression that nothing defines.
     UnknownName = "unknown-name",

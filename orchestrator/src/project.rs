@@ -1,5 +1,7 @@
 //! The project file `tidemill.yaml`: profiles and the data directory.
 
+mod secret;
+
 use crate::diagnostic::{Code, Diagnostic, Problems, Sources};
 use crate::load::{SourceText, read_text};
 use crate::schema::{Schema, Whole};
@@ -82,7 +84,7 @@ fn open(dir: &Path, file: &str) -> Result<Project, Problems> {
     let text = read_text(&dir.join(PROJECT_FILE), file)?;
     let problems = |diagnostics| Problems {
         diagnostics,
-        sources: Sources::from([(file.to_owned(), text.clone())]),
+        sources: Sources::from([(file.to_owned(), secret::masked(&text))]),
     };
     let parsed = parse(file, &text).map_err(problems)?;
     let mut profiles = parsed.profiles;
@@ -111,6 +113,7 @@ pub fn parse(file: &str, text: &str) -> Result<ProjectFile, Vec<Diagnostic>> {
         return Ok(ProjectFile::default());
     }
     problems.extend(SCHEMA.check(file, &tree, &[], &WHOLE).diagnostics);
+    problems.extend(secret::check(file, &tree));
     if !problems.is_empty() {
         return Err(problems);
     }

@@ -62,6 +62,9 @@ impl StoreError {
 }
 
 impl Store {
+    /// The format that this program reads and writes; it brings older ones to it.
+    pub const FORMAT: i64 = schema::FORMAT;
+
     /// Opens the store of a data directory, and makes both where they are missing.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         std::fs::create_dir_all(data_dir)

@@ -111,7 +111,7 @@ fn new_pool(memory_bytes: usize) -> Arc<dyn MemoryPool> {
 }
 
 /// 40 % of the memory that this process may use, and at most 1 GiB.
-fn default_memory_bytes() -> usize {
+pub(crate) fn default_memory_bytes() -> usize {
     const MOST: u64 = 1 << 30;
     let machine = rustix::system::sysinfo();
     let machine = machine.totalram.saturating_mul(u64::from(machine.mem_unit));

@@ -1,6 +1,7 @@
 //! Places: where datasets are kept, by profile.
 
 pub mod artifacts;
+pub mod check;
 mod durable;
 pub mod files;
 mod hdfs;

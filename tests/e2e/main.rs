@@ -3,6 +3,7 @@
 mod bad_input;
 mod cluster;
 mod crash;
+mod doctor;
 mod documents;
 mod ecommerce;
 mod faults;
@@ -10,6 +11,7 @@ mod mistakes;
 mod nights;
 mod project;
 mod recovery;
+mod secrets;
 mod servers;
 mod shell;
 mod verbs;

@@ -4,10 +4,13 @@
 //! not wait for one that restarts: the calls here do both. A file is written beside its name, closed
 //! and renamed; names that begin with a dot are of files being written, and nobody sees them.
 
+mod check;
 mod errors;
 mod store;
 #[cfg(test)]
 mod tests;
+
+pub(super) use check::{SERVER, check};
 
 use super::files::{FileEntry, FileSink, Files};
 use super::settings::{self, Setting};
@@ -24,6 +27,7 @@ use orchestrator::failpoint;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -97,10 +101,17 @@ impl Hdfs {
 }
 
 /// The client, and how long it waits for a NameNode that is away.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Remote {
     client: Client,
     patience: Duration,
+}
+
+/// The client would print its settings, of which some are secrets.
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").field("patience", &self.patience).finish_non_exhaustive()
+    }
 }
 
 impl Remote {

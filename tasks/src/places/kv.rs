@@ -11,6 +11,7 @@ mod hbase;
 
 pub use embedded::EmbeddedKeyValues;
 pub use hbase::{HbaseKeyValues, HbaseSettings};
+pub(super) use hbase::{SERVER as HBASE, check as check_hbase};
 
 use super::tables::Publication;
 use async_trait::async_trait;

@@ -15,6 +15,7 @@ mod segment;
 
 pub use embedded::EmbeddedTopics;
 pub use kafka::{KafkaSettings, KafkaTopics};
+pub(super) use kafka::{SERVER as KAFKA, check as check_kafka};
 pub use partitioner::{murmur2, partition_of};
 pub use records::{Batch, Records};
 

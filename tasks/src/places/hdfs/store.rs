@@ -16,7 +16,6 @@ use object_store::{
 use std::fmt;
 use std::future::Future;
 
-#[derive(Debug)]
 pub(super) struct HdfsStore {
     remote: Remote,
     inner: HdfsObjectStore,
@@ -33,6 +32,13 @@ impl HdfsStore {
         F: Future<Output = Result<T>>,
     {
         patient(self.remote.patience, || within(path, work()), is_away).await
+    }
+}
+
+/// The inner store would print the client's settings, of which some are secrets.
+impl fmt::Debug for HdfsStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HdfsStore").field("remote", &self.remote).finish_non_exhaustive()
     }
 }
 
@@ -154,10 +160,15 @@ impl ObjectStore for HdfsStore {
 }
 
 /// A file that arrives in parts. One that is given up is removed.
-#[derive(Debug)]
 struct Upload {
     location: Path,
     inner: Option<Box<dyn MultipartUpload>>,
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload").field("location", &self.location).finish_non_exhaustive()
+    }
 }
 
 #[async_trait]

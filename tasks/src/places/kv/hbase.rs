@@ -3,11 +3,14 @@
 //! All cells of a load carry its timestamp, so that putting them again changes nothing. A batch is
 //! not atomic in HBase: after an error all of it is put again.
 
+mod check;
 mod connection;
 mod errors;
 mod load;
 #[cfg(test)]
 mod tests;
+
+pub(in crate::places) use check::{SERVER, check};
 
 use super::{Cell, KeyValues, Load, Row, Scan, Summary};
 use async_trait::async_trait;

@@ -6,11 +6,14 @@
 //! offset behind the last record, and in the metadata of partition 0 the [`Position`]. Each record
 //! carries its [`Origin`] as JSON in the header [`ORIGIN`].
 
+mod check;
 mod consumer;
 mod errors;
 mod producer;
 #[cfg(test)]
 mod tests;
+
+pub(in crate::places) use check::{SERVER, check};
 
 use super::{Bounds, Consumer, Origin, Producer, Topics};
 use crate::places::settings::{self, Setting};

@@ -24,6 +24,8 @@ pub(super) struct Connection {
     address: String,
     /// How long a server that is away is waited for.
     patience: Duration,
+    /// How long one has for an answer.
+    answer: Duration,
     /// Ends the waiting.
     stop: CancellationToken,
     client: Option<Client>,
@@ -32,7 +34,13 @@ pub(super) struct Connection {
 impl Connection {
     /// Connects at the first call.
     pub(super) fn new(address: &str, patience: Duration, stop: CancellationToken) -> Self {
-        Connection { address: address.to_owned(), patience, stop, client: None }
+        let address = address.to_owned();
+        Connection { address, patience, answer: ANSWER, stop, client: None }
+    }
+
+    /// For a server of which it is not known whether it answers at all.
+    pub(super) fn answering_within(self, answer: Duration) -> Self {
+        Connection { answer, ..self }
     }
 
     /// A call that may be repeated, and is for as long as a server that is away is waited for; in
@@ -78,7 +86,7 @@ impl Connection {
     ) -> Result<T, Failure> {
         let client = match &mut self.client {
             Some(client) => client,
-            None => self.client.insert(connect(&self.address)?),
+            None => self.client.insert(connect(&self.address, self.answer)?),
         };
         work(client).map_err(|error| {
             let failure = Failure::of(error);
@@ -91,13 +99,13 @@ impl Connection {
     }
 }
 
-fn connect(address: &str) -> Result<Client, Failure> {
+fn connect(address: &str, answer: Duration) -> Result<Client, Failure> {
     let mut last = std::io::Error::other("the name has no address");
     for address in address.to_socket_addrs().map_err(Failure::connect)? {
         let made = TcpStream::connect_timeout(&address, CONNECT).and_then(|stream| {
             stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(ANSWER))?;
-            stream.set_write_timeout(Some(ANSWER))?;
+            stream.set_read_timeout(Some(answer))?;
+            stream.set_write_timeout(Some(answer))?;
             Ok((stream.try_clone()?, stream))
         });
         match made {

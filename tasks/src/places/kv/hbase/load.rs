@@ -195,6 +195,6 @@ impl Columns {
         };
         let cells: Vec<Mutation> = self.cells.iter().filter_map(cell).collect();
         let key = self.keys.value(row).as_bytes().to_vec();
-        (!cells.is_empty()).then(|| BatchMutation { row: Some(key), mutations: Some(cells) })
+        (!cells.is_empty()).then_some(BatchMutation { row: Some(key), mutations: Some(cells) })
     }
 }

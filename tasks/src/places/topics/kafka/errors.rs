@@ -8,9 +8,17 @@ pub(super) fn failed(doing: String, error: &KafkaError) -> TaskError {
     let text = match code(error) {
         Some(_) if is_away(error) => format!("{doing}: no broker answers ({error})"),
         Some(code) => format!("{doing}: {code}"),
-        None => format!("{doing}: {error}"),
+        None => format!("{doing}: {}", told(error)),
     };
     if is_permanent(error) { TaskError::permanent(text) } else { TaskError::transient(text) }
+}
+
+/// The error without the value of a wrong setting: that may be a secret.
+pub(super) fn told(error: &KafkaError) -> String {
+    match error {
+        KafkaError::ClientConfig(_, why, name, _) => format!("the setting `{name}`: {why}"),
+        other => other.to_string(),
+    }
 }
 
 fn code(error: &KafkaError) -> Option<Code> {
@@ -103,8 +111,9 @@ mod tests {
             rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN,
             "No such configuration property".into(),
             "securty.protocol".into(),
-            "ssl".into(),
+            "hunter2".into(),
         );
-        check(wrong, true, "securty.protocol");
+        check(wrong.clone(), true, "`securty.protocol`: No such configuration property");
+        assert!(!failed("x".into(), &wrong).to_string().contains("hunter2"));
     }
 }
