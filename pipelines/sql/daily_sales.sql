@@ -7,7 +7,7 @@ select
   cast(date_trunc('day', order_timestamp) as date) as day,
   count(*) as orders,
   sum(quantity) as units,
-  sum(cast(round(10000 * price * quantity * (1 - coalesce(discount, 0))) as bigint)) / 10000.0 as revenue,
+  sum(cast(round(10000 * price * quantity * (1 - coalesce(discount, 0))) as bigint)) / 1e4 as revenue,
   count(distinct customer_id) as customers
 from orders
 group by 1

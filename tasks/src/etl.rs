@@ -10,6 +10,8 @@ mod pick;
 mod rejects;
 mod route;
 mod session;
+#[cfg(feature = "spark")]
+mod spark;
 mod turnstile;
 
 use crate::engine::Engine;
@@ -90,7 +92,8 @@ impl Kind for Etl {
 }
 
 const DESCRIPTION: &str = "\
-Reads files and tables, and computes tables by SQL (DataFusion's dialect). It has two forms.
+Reads files and tables, and computes tables by SQL (DataFusion's dialect, or Spark's with
+`engine: spark`). It has two forms.
 
 **`from`: cleaning.** One query gives rows; each of them goes either to the output `valid` or to
 the output `rejected`, so that `rows in = valid + rejected`, to the row. `rejected` has the query's
@@ -118,7 +121,24 @@ any order. Queries stand in the pipeline, or in a file whose name ends in `.sql`
 `parameters`, which SQL names as `$night`; they are bound, never pasted.
 
 What does not fit in memory spills to disk, except the keys of `dedupe`: about 20 bytes and the
-key for each row that is kept.";
+key for each row that is kept.
+
+**`engine: spark`** has a Spark cluster compute queries, rules and `dedupe`, through the Spark
+Connect server that the profile names (`spark: {remote: \"sc://localhost:15002\"}`); tidemill must
+have been built with `cargo build --features spark`. Outputs, their reasons, their counts and how
+they are published are the same. Spark and tidemill must reach the tables by the same URLs and may
+write where the other has written: hdfs:// with an `hdfs` profile, file:// where both are on one
+machine. Spark reads the files of a table's version as they are; `file:` inputs are parsed by
+tidemill, as strictly as ever, and handed over as Parquet, all their columns, not only those that
+a query names. `dedupe` keeps the smallest row of a key also where DataFusion would keep the first
+in file order; `keep: first` is refused.
+
+SQL that both engines read alike needs care in a few places, of which Spark decides with
+`engine: spark`: `7 / 2` is 3 in DataFusion and 3.5 in Spark; `1.5` is a float there and a decimal
+in Spark, while `1.5e0` is a float in both; whole numbers such as `1` are bigint there and int in
+Spark; nulls come last there and first in Spark under `order by x`; `limit` takes a number and no
+parameter in Spark; 0.0 and -0.0 are two values there and one in Spark. Queries have to parse in
+both. In texts a backslash is a backslash, in double quotes stands a name, times are in UTC.";
 
 const EXAMPLE: &str = "\
 name: clean

@@ -26,7 +26,7 @@ use kv::{EmbeddedKeyValues, HbaseKeyValues, KeyValues};
 use orchestrator::attempt::{Profile, RunContext, TaskError};
 use orchestrator::dataset::{DatasetName, Scheme};
 use orchestrator::kind::Catalog;
-use settings::ProfileSettings;
+pub use settings::{ProfileSettings, Setting, SparkSettings};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;

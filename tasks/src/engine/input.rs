@@ -7,6 +7,7 @@ use super::nearest;
 use super::scan::malformed::OnMalformed;
 use super::scan::{Meter, ScanSettings, TextFormat, TextTable, open};
 use crate::places::Places;
+use crate::places::TableSnapshot;
 use crate::places::files::{FileEntry, Files};
 use datafusion::catalog::TableProvider;
 use datafusion::common::TableReference;
@@ -15,6 +16,7 @@ use datafusion::datasource::listing::{
     ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
 };
 use datafusion::prelude::SessionContext;
+use object_store::ObjectStore;
 use orchestrator::attempt::{Attempt, TaskError};
 use orchestrator::dataset::Scheme;
 use std::sync::Arc;
@@ -119,6 +121,19 @@ async fn table(
     input: &str,
     meter: Option<&Meter>,
 ) -> Result<Arc<dyn TableProvider>, TaskError> {
+    let snapshot = pinned(attempt, places, input).await?;
+    if let Some(meter) = meter {
+        meter.rows(snapshot.rows);
+    }
+    snapshot.provider(&ctx.state()).await
+}
+
+/// The version of a table that the attempt reads, or from now on will.
+pub(crate) async fn pinned(
+    attempt: &Attempt,
+    places: &Places,
+    input: &str,
+) -> Result<TableSnapshot, TaskError> {
     let tables = places.tables();
     let dataset = &attempt.inputs[input].dataset;
     let version = match attempt.inputs[input].version {
@@ -134,10 +149,7 @@ async fn table(
         snapshot.rows,
         snapshot.bytes
     );
-    if let Some(meter) = meter {
-        meter.rows(snapshot.rows);
-    }
-    snapshot.provider(&ctx.state()).await
+    Ok(snapshot)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -185,14 +197,21 @@ async fn parquet(
     files: &dyn Files,
     entries: &[FileEntry],
 ) -> Result<Arc<dyn TableProvider>, TaskError> {
+    let urls: Vec<_> = entries.iter().map(|entry| files.url(&entry.name).to_string()).collect();
+    parquet_files(ctx, files.store(), &urls).await
+}
+
+/// Parquet files of one store as a table; their URLs are encoded.
+pub(crate) async fn parquet_files(
+    ctx: &SessionContext,
+    store: Arc<dyn ObjectStore>,
+    urls: &[String],
+) -> Result<Arc<dyn TableProvider>, TaskError> {
     let failed = |error| task_error("can't read the Parquet files", &error);
-    let urls = entries
-        .iter()
-        .map(|entry| ListingTableUrl::parse(files.url(&entry.name)))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(failed)?;
+    let urls =
+        urls.iter().map(ListingTableUrl::parse).collect::<Result<Vec<_>, _>>().map_err(failed)?;
     if let Some(url) = urls.first() {
-        ctx.register_object_store(url.object_store().as_ref(), files.store());
+        ctx.register_object_store(url.object_store().as_ref(), store);
     }
     let format = Arc::new(ParquetFormat::default());
     let options = ListingOptions::new(format).with_file_extension(".parquet");

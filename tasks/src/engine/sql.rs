@@ -10,12 +10,16 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, Statement, Value as SqlValue, VisitMut, visit_expressions_mut,
 };
+#[cfg(feature = "spark")]
+use datafusion::sql::sqlparser::ast::{ObjectNamePart, visit_relations};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 use indexmap::IndexMap;
 use orchestrator::attempt::TaskError;
 use serde_json::Value;
+#[cfg(feature = "spark")]
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::ops::{ControlFlow, Range};
 
@@ -102,6 +106,42 @@ fn located(error: &ParserError) -> (String, Option<Location>) {
         Some((message, at)) => (lower_first(message), Some(at)),
         None => (lower_first(text), None),
     }
+}
+
+/// An error whose place another engine tells: a line and a column, which count from 1.
+#[cfg(feature = "spark")]
+pub(crate) fn placed(path: &str, sql: &str, at: Option<(u64, u64)>, message: &str) -> String {
+    let range = at.map(|(line, column)| {
+        let start = offset(sql, Location::new(line, column));
+        start..word_end(sql, start)
+    });
+    render(path, sql, range, message)
+}
+
+/// The tables that a query reads, in small letters; names that it defines itself are among them.
+#[cfg(feature = "spark")]
+pub(crate) fn relations(sql: &str) -> HashSet<String> {
+    let mut found = HashSet::new();
+    let statements = Parser::parse_sql(&GenericDialect {}, sql).unwrap_or_default();
+    let _ = visit_relations(&statements, |name| {
+        if let Some(ObjectNamePart::Identifier(name)) = name.0.last() {
+            found.insert(name.value.to_lowercase());
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    found
+}
+
+/// The texts in single quotes and the parameters of a query, as ranges of its bytes.
+#[cfg(feature = "spark")]
+pub(crate) fn texts_and_parameters(sql: &str) -> Vec<Range<usize>> {
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location();
+    let wanted = |token: &Token| {
+        matches!(token, Token::SingleQuotedString(_))
+            || matches!(token, Token::Placeholder(name) if name.starts_with('$'))
+    };
+    let tokens = tokens.unwrap_or_default().into_iter().filter(|token| wanted(&token.token));
+    tokens.map(|token| offset(sql, token.span.start)..offset(sql, token.span.end)).collect()
 }
 
 /// The byte at a line and column, which count from 1 in characters.

@@ -36,10 +36,24 @@ pub struct EtlOptions {
     /// inferred from the first records.
     #[serde(default)]
     pub columns: IndexMap<String, Columns>,
+    /// What computes the queries, rules and `dedupe`. `spark` needs the key `spark` in the profile.
+    #[serde(default)]
+    pub engine: Computer,
     /// Memory of this task alone, such as `512MiB` or `2GiB`, instead of a share of what all
     /// tasks have together.
     #[serde(default)]
     pub memory: Option<Memory>,
+}
+
+/// What computes a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Computer {
+    /// In tidemill's own process.
+    #[default]
+    Datafusion,
+    /// A Spark cluster, through its Spark Connect server.
+    Spark,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -152,6 +166,15 @@ impl Checker<'_> {
             let distinct: IndexSet<_> = dedupe.key.iter().collect();
             if distinct.len() < dedupe.key.len() {
                 self.add(path, "`key` names a column twice");
+            }
+            if (options.engine, dedupe.keep) == (Computer::Spark, Some(Keep::First)) {
+                self.problems.push(
+                    Problem::new(
+                        ["with", "dedupe", "keep"],
+                        "`engine: spark` reads rows in no order, so it knows no first one",
+                    )
+                    .help("leave `keep` out to keep the smallest row of each key"),
+                );
             }
         }
         for name in ["valid", "rejected"] {

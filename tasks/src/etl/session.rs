@@ -1,6 +1,6 @@
 //! One attempt at an etl task: its session, its outputs, and what it reports.
 
-use super::options::{EtlOptions, Query, query};
+use super::options::{Computer, EtlOptions, Query, query};
 use super::pass::{Counts, Passed, REJECTED, VALID, Wanted, pass};
 use super::rejects::REASON;
 use crate::engine::Engine;
@@ -34,18 +34,35 @@ pub(super) async fn run(
     options: &EtlOptions,
 ) -> Result<Outcome, TaskError> {
     let session = Session::new(engine, attempt, places, options)?;
+    if options.engine == Computer::Spark {
+        return spark(&session, options).await;
+    }
     match &options.from {
         Some(from) => session.clean(options, from).await,
         None => session.compute(options).await,
     }
 }
 
+#[cfg(feature = "spark")]
+async fn spark(session: &Session<'_>, options: &EtlOptions) -> Result<Outcome, TaskError> {
+    super::spark::run(session, options).await
+}
+
+#[cfg(not(feature = "spark"))]
+#[expect(clippy::unused_async, reason = "it stands for one that waits")]
+async fn spark(_: &Session<'_>, _: &EtlOptions) -> Result<Outcome, TaskError> {
+    Err(TaskError::permanent(
+        "this tidemill was built without Spark; build it with `cargo build --features spark`, or \
+         leave `engine` out",
+    ))
+}
+
 /// A session of the engine for one attempt.
 pub(super) struct Session<'a> {
     pub(super) attempt: &'a Attempt,
     pub(super) ctx: SessionContext,
-    places: &'a Places,
-    engine: &'a Engine,
+    pub(super) places: &'a Places,
+    pub(super) engine: &'a Engine,
     meter: Arc<Meter>,
 }
 
@@ -120,7 +137,7 @@ impl<'a> Session<'a> {
     }
 
     /// The counts of a pass that an earlier attempt made, from what it has published.
-    async fn counts(
+    pub(super) async fn counts(
         &self,
         valid: &Published,
         rejected: &Published,
@@ -237,14 +254,14 @@ pub(super) async fn on_own_thread<T: Send + 'static>(
 
 impl Counts {
     /// As values for later tasks.
-    fn values(&self) -> Map<String, Value> {
+    pub(super) fn values(&self) -> Map<String, Value> {
         let counts =
             [("rows_in", self.rows_in), ("valid", self.valid), ("rejected", self.rejected())];
         counts.map(|(name, count)| (name.to_owned(), json!(count))).into_iter().collect()
     }
 
     /// For people.
-    fn report(&self) -> Map<String, Value> {
+    pub(super) fn report(&self) -> Map<String, Value> {
         let mut report = self.values();
         let by_reason = self.rejected.iter();
         let by_reason: Map<_, _> =

@@ -16,17 +16,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// An etl task over files `raw/NAME`, which are its inputs.
-struct Case {
-    root: tempfile::TempDir,
+pub(in crate::etl) struct Case {
+    pub(in crate::etl) root: tempfile::TempDir,
     engine: EngineOptions,
-    attempt: Attempt,
-    journal: Arc<MemoryJournal>,
+    pub(in crate::etl) attempt: Attempt,
+    pub(in crate::etl) journal: Arc<MemoryJournal>,
 }
 
 const CLEAN: [(&str, &str); 2] = [("valid", "table:valid"), ("rejected", "table:rejected")];
 
 impl Case {
-    fn new(files: &[(&str, &str)], outputs: &[(&str, &str)], options: Value) -> Case {
+    pub(in crate::etl) fn new(
+        files: &[(&str, &str)],
+        outputs: &[(&str, &str)],
+        options: Value,
+    ) -> Case {
         let root = tempfile::tempdir().unwrap();
         let raw = root.path().join("data/files/raw");
         let mut inputs = Vec::new();
@@ -47,7 +51,7 @@ impl Case {
         Case { root, engine, attempt, journal }
     }
 
-    fn clean(files: &[(&str, &str)], options: Value) -> Case {
+    pub(in crate::etl) fn clean(files: &[(&str, &str)], options: Value) -> Case {
         Case::new(files, &CLEAN, options)
     }
 
@@ -56,15 +60,15 @@ impl Case {
         self
     }
 
-    async fn run(&self) -> Result<Outcome, TaskError> {
+    pub(in crate::etl) async fn run(&self) -> Result<Outcome, TaskError> {
         Etl::new(Arc::new(Engine::new(self.engine.clone()))).run(&self.attempt).await
     }
 
-    async fn rows(&self, sql: &str) -> String {
+    pub(in crate::etl) async fn rows(&self, sql: &str) -> String {
         rows(self.root.path(), sql).await
     }
 
-    async fn error(&self) -> String {
+    pub(in crate::etl) async fn error(&self) -> String {
         let error = self.run().await.unwrap_err();
         assert!(matches!(error, TaskError::Permanent(_)), "{error:?}");
         error.to_string()
@@ -72,10 +76,14 @@ impl Case {
 }
 
 /// The rows of a query over the tables below `root`, one a line.
-async fn rows(root: &Path, sql: &str) -> String {
-    let places = Places::embedded(&root.join("data")).unwrap();
+pub(in crate::etl) async fn rows(root: &Path, sql: &str) -> String {
+    rows_in(&Places::embedded(&root.join("data")).unwrap(), root, sql).await
+}
+
+/// The same over the tables of some places; `spill_dir` exists.
+pub(in crate::etl) async fn rows_in(places: &Places, spill_dir: &Path, sql: &str) -> String {
     let engine = Engine::default();
-    let stream = crate::engine::query::query(&engine, &places, sql, root).await.unwrap();
+    let stream = crate::engine::query::query(&engine, places, sql, spill_dir).await.unwrap();
     let batches: Vec<RecordBatch> = futures::TryStreamExt::try_collect(stream).await.unwrap();
     let table = pretty_format_batches(&batches).unwrap().to_string();
     let lines = table.lines().filter(|line| line.starts_with('|')).skip(1);

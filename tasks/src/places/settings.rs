@@ -24,6 +24,22 @@ pub struct ProfileSettings {
     /// How long a task waits for a server that is away before its attempt fails: `2m` if it is left
     /// out. The slowest to come back is HBase, 50 s after it was killed.
     pub patience: Option<Duration>,
+    /// What computes etl tasks with `engine: spark`.
+    pub spark: Option<SparkSettings>,
+}
+
+/// A Spark Connect server: the key `spark` of a profile. It has to reach the places of files and
+/// tables by the same URLs as tidemill.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SparkSettings {
+    /// Such as `sc://localhost:15002`; `sc://spark:443/;use_ssl=true` speaks TLS.
+    #[schemars(regex(pattern = "^sc://"))]
+    pub remote: String,
+    /// The bearer token that the server asks for, by reference: `{env: NAME}` or `{file: PATH}`.
+    /// Turns TLS on.
+    #[serde(default)]
+    pub token: Option<Setting>,
 }
 
 impl ProfileSettings {
@@ -58,7 +74,7 @@ pub enum Setting {
 }
 
 impl Setting {
-    fn value(&self) -> Result<String, String> {
+    pub(crate) fn value(&self) -> Result<String, String> {
         match self {
             Setting::Text(text) => Ok(text.clone()),
             Setting::Number(number) => Ok(number.to_string()),
@@ -102,6 +118,7 @@ mod tests {
         check(json!({"kafak": {}}), &["`cluster`", "kafak", "`kafka`"]);
         check(json!({"kafka": {"broker": "a:1"}}), &["`kafka.broker`", "brokers"]);
         check(json!({"hdfs": {}}), &["`hdfs`", "url"]);
+        check(json!({"spark": {"url": "sc://a"}}), &["`spark.url`", "`remote`"]);
     }
 
     #[test]

@@ -136,6 +136,20 @@ impl Tables {
         self.path.clone().join(name)
     }
 
+    /// Where a publication's files lie that no version refers to yet. What is left there is swept
+    /// with the run.
+    #[cfg(feature = "spark")]
+    pub(crate) fn publication_path(&self, name: &str, publication: &str) -> StorePath {
+        let below = stage::publication_directory(publication);
+        stage::JoinAll::join_all(&self.table_path(name), &below)
+    }
+
+    /// What other programs call a path of the store: nothing in it is encoded.
+    #[cfg(feature = "spark")]
+    pub(crate) fn location(&self, path: &StorePath) -> String {
+        format!("{}/{path}", &self.root[..url::Position::BeforePath])
+    }
+
     /// Made here and not by the URL's scheme: Delta's own list of schemes has no `hdfs`.
     fn log_store(&self, name: &str) -> LogStoreRef {
         let table = PrefixStore::new(self.store.clone(), self.table_path(name));

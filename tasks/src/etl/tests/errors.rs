@@ -178,6 +178,12 @@ fn problems_of_a_plan() {
         ],
     );
     check(
+        &CLEAN,
+        json!({"from": "select 1", "engine": "spark", "dedupe": {"key": ["x"], "keep": "first"}}),
+        &["with.dedupe.keep: `engine: spark` reads rows in no order, so it knows no first one \
+           (leave `keep` out to keep the smallest row of each key)"],
+    );
+    check(
         &[("daily", "table:d"), ("late", "table:l"), ("more", "table:m")],
         json!({"sql": {"daly": "select 1; select 2", "late": "not sql"}, "rules": {"r": "true"}}),
         &[
@@ -192,6 +198,16 @@ fn problems_of_a_plan() {
     let problem = problems(&CLEAN, json!(options), &[]);
     // What the attempt will render may be of any type: nothing is told of it here.
     assert_eq!(problem, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spark_has_to_be_there() {
+    let missing = if cfg!(feature = "spark") {
+        ["the profile `embedded` names none", "`tidemill.yaml`", "`spark: {remote:"]
+    } else {
+        ["built without Spark", "`cargo build --features spark`", "leave `engine` out"]
+    };
+    check(&[("a.csv", "k,v\n1,1\n")], keep(json!({"engine": "spark"})), &missing).await;
 }
 
 #[test]
