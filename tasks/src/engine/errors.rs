@@ -8,13 +8,15 @@ use std::io;
 /// An object store's error: transient unless trying again can't help.
 pub(crate) fn store_error(doing: impl std::fmt::Display, error: &object_store::Error) -> TaskError {
     use object_store::Error as Store;
-    let message = format!("{doing}: {}", chain(error));
     if let Some(io) = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>()) {
+        // What the store says of its cause; the store's own words are "generic error".
+        let cause = causes(error).nth(1).map_or_else(|| io.to_string(), ToString::to_string);
         return match TaskError::io("", io) {
-            TaskError::Transient(_) => TaskError::Transient(message),
-            _ => TaskError::Permanent(message),
+            TaskError::Transient(_) => TaskError::Transient(format!("{doing}: {cause}")),
+            _ => TaskError::Permanent(format!("{doing}: {cause}")),
         };
     }
+    let message = format!("{doing}: {}", chain(error));
     match error {
         Store::Generic { .. } | Store::JoinError { .. } => TaskError::Transient(message),
         _ => TaskError::Permanent(message),

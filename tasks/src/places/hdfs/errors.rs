@@ -19,6 +19,10 @@ impl Failure {
     pub(super) fn kind(&self) -> ErrorKind {
         let Failure::Hdfs(error) = self else { return ErrorKind::TimedOut };
         match error {
+            // The kind of this one has no name: the resolver may be away, as a server may.
+            HdfsError::IOError(error) if error.to_string().contains("lookup address") => {
+                ErrorKind::NotConnected
+            }
             HdfsError::IOError(error) => error.kind(),
             HdfsError::DataTransferError(_) | HdfsError::BlocksNotFound(_) => {
                 ErrorKind::ConnectionAborted

@@ -365,11 +365,13 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_transaction_that_took_too_long_is_nothing_and_can_be_made_anew() {
         let Some(topics) = topics(&[(TRANSACTION_TIMEOUT, "1000")]) else { return };
-        let topic = format!("expired-{}", uuid::Uuid::now_v7().simple());
+        // Its own, so that it fences nobody else.
+        let run = uuid::Uuid::now_v7().simple().to_string();
+        let topic = format!("expired-{run}");
         assert_eq!(topics.ensure(&topic, Some(1)).await.unwrap(), 1);
-        let (taking, name) = (topics.clone(), topic.clone());
+        let (taking, name, slow_origin) = (topics.clone(), topic.clone(), origin(&run));
         let told = blocking(move || {
-            let slow = KafkaProducer::take_over(taking, name, &origin("a"), 1)?;
+            let slow = KafkaProducer::take_over(taking, name, &slow_origin, 1)?;
             let begun = Instant::now();
             let sent = slow.seat.begin(&numbers(1, 0..10).into_batches());
             sent.unwrap();
@@ -385,7 +387,7 @@ mod tests {
         assert!(matches!(told, TaskError::Transient(_)), "{told}");
         assert!(told.to_string().contains("took longer than 1 s"), "{told}");
 
-        let mut next = topics.producer(&topic, origin("a"), None).await.unwrap();
+        let mut next = topics.producer(&topic, origin(&run), None).await.unwrap();
         assert_eq!(next.position(), None, "nothing of it was committed");
         next.commit(numbers(1, 0..10), position(10)).await.unwrap();
         assert_eq!(next.position().unwrap().next, 10);
