@@ -8,6 +8,7 @@ mod hdfs;
 pub mod kv;
 pub mod publish;
 mod settings;
+mod spark;
 pub mod tables;
 pub mod topics;
 
@@ -26,7 +27,8 @@ use kv::{EmbeddedKeyValues, HbaseKeyValues, KeyValues};
 use orchestrator::attempt::{Profile, RunContext, TaskError};
 use orchestrator::dataset::{DatasetName, Scheme};
 use orchestrator::kind::Catalog;
-pub use settings::{ProfileSettings, Setting, SparkSettings};
+pub use settings::{ProfileSettings, Setting};
+pub use spark::SparkSettings;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;

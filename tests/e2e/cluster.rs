@@ -32,6 +32,20 @@ fn the_main_job_gives_the_rows_that_it_gives_without_servers() {
 }
 
 #[test]
+fn spark_gives_the_rows_that_datafusion_gives() {
+    let Some(servers) = Servers::find() else { return };
+    let (here, there) = (Project::shipped(), Project::on(&servers));
+    let pipeline = there.read(RUN[1]);
+    let spark = pipeline.replace("      from: sql", "      engine: spark\n      from: sql");
+    let spark = spark.replace("      sql:\n", "      engine: spark\n      sql:\n");
+    assert_eq!(spark.matches("engine: spark").count(), 2, "clean and aggregate");
+    there.write(RUN[1], &spark);
+    here.ok(&RUN);
+    there.ok(&RUN);
+    assert_same("by Spark", &here.everything(), &there.everything());
+}
+
+#[test]
 fn nights_give_the_rows_that_they_give_without_servers() {
     let Some(servers) = Servers::find() else { return };
     let (here, there) = (Project::shipped(), Project::on(&servers));

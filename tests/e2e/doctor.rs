@@ -81,12 +81,14 @@ fn web_server() -> u16 {
     port
 }
 
+const SERVERS: [&str; 4] = ["kafka", "hdfs", "hbase", "spark"];
+
 /// A port at which nothing listens.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn profile(kafka: u16, hdfs: u16, hbase: u16) -> String {
+fn profile(kafka: u16, hdfs: u16, hbase: u16, spark: u16) -> String {
     format!(
         "data_dir: data
 profiles:
@@ -94,6 +96,7 @@ profiles:
     kafka: {{brokers: '127.0.0.1:{kafka}'}}
     hdfs: {{url: 'hdfs://127.0.0.1:{hdfs}/tidemill'}}
     hbase: {{thrift: '127.0.0.1:{hbase}'}}
+    spark: {{remote: 'sc://127.0.0.1:{spark}'}}
 "
     )
 }
@@ -102,7 +105,7 @@ fn all_fail(project: &Project) -> Vec<Value> {
     let said = project.tidemill(&["doctor", "--profile", "cluster", "-o", "json"]);
     assert_eq!(said.code, Some(1), "{said:?}");
     let findings = findings(&said);
-    for what in ["kafka", "hdfs", "hbase"] {
+    for what in SERVERS {
         assert_eq!(finding(&findings, what).0, "fail", "{findings:#?}");
     }
     findings
@@ -111,21 +114,28 @@ fn all_fail(project: &Project) -> Vec<Value> {
 #[test]
 fn servers_that_are_not_up() {
     let project = Project::new();
-    project.write("tidemill.yaml", &profile(free_port(), free_port(), free_port()));
+    project.write("tidemill.yaml", &profile(free_port(), free_port(), free_port(), free_port()));
     let findings = all_fail(&project);
-    for what in ["kafka", "hdfs", "hbase"] {
+    for what in SERVERS {
         let (_, found, remedy) = finding(&findings, what);
         assert!(found.contains("refused"), "{found}");
         assert!(remedy.contains(&format!("`cargo xtask cluster up {what}`")), "{remedy}");
+        let compose = include_str!("../../docker-compose.yml");
+        let (_, services) = remedy.split_once("`docker compose up -d ").unwrap();
+        for service in services.split('`').next().unwrap().split(' ') {
+            assert!(compose.contains(&format!("\n  {service}:\n")), "{remedy}");
+        }
     }
 }
 
 #[test]
 fn ports_of_web_pages() {
     let project = Project::new();
-    project.write("tidemill.yaml", &profile(web_server(), web_server(), web_server()));
+    project
+        .write("tidemill.yaml", &profile(web_server(), web_server(), web_server(), web_server()));
     let findings = all_fail(&project);
-    for (what, words) in [("kafka", "9092"), ("hdfs", "9870"), ("hbase", "hbase thrift start")] {
+    let words = ["9092", "9870", "hbase thrift start", "15002"];
+    for (what, words) in SERVERS.into_iter().zip(words) {
         let (_, found, remedy) = finding(&findings, what);
         assert!(found.contains("a web server answers there"), "{what}: {found}");
         assert!(remedy.contains(words), "{what}: {remedy}");
@@ -141,7 +151,7 @@ fn real_servers_are_well() {
         assert!(said.out.contains(words), "{words} is not in:\n{}", said.out);
     }
     let findings = findings(&project.ok(&["doctor", "-o", "json"]));
-    for what in ["kafka", "hdfs", "hbase"] {
+    for what in SERVERS {
         let found = findings.iter().find(|finding| finding["what"] == what).unwrap();
         assert_eq!(found["state"], "ok", "{found}");
         assert!(found["latency_ms"].is_u64() && found["address"].is_string(), "{found}");
@@ -154,7 +164,7 @@ fn servers_in_the_place_of_others() {
     let project = Project::new();
     let port = |address: &str| address.rsplit(':').next().unwrap().parse().unwrap();
     let (kafka, hdfs, hbase) = (port(&servers.kafka), port(&servers.hdfs), port(&servers.hbase));
-    project.write("tidemill.yaml", &profile(hdfs, hbase, kafka));
+    project.write("tidemill.yaml", &profile(port(&servers.spark), hbase, kafka, hdfs));
     for finding in all_fail(&project).iter().filter(|finding| finding["state"] == "fail") {
         assert!(finding["remedy"].is_string(), "{finding}");
     }

@@ -7,6 +7,7 @@ pub(crate) struct Servers {
     pub(crate) kafka: String,
     pub(crate) hdfs: String,
     pub(crate) hbase: String,
+    pub(crate) spark: String,
 }
 
 impl Servers {
@@ -17,6 +18,7 @@ impl Servers {
                 kafka: address("KAFKA")?,
                 hdfs: address("HDFS")?,
                 hbase: address("HBASE")?,
+                spark: address("SPARK")?,
             })
         };
         let found = found();
@@ -28,7 +30,7 @@ impl Servers {
 
     /// A `tidemill.yaml` whose pipelines run on these servers.
     pub(crate) fn project_file(&self, id: &str) -> String {
-        let Servers { kafka, hdfs, hbase } = self;
+        let Servers { kafka, hdfs, hbase, spark } = self;
         format!(
             "data_dir: data
 profile: cluster
@@ -37,6 +39,7 @@ profiles:
     kafka: {{brokers: '{kafka}'}}
     hdfs: {{url: '{hdfs}/tidemill/{id}'}}
     hbase: {{thrift: '{hbase}'}}
+    spark: {{remote: '{spark}'}}
 "
         )
     }

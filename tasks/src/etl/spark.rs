@@ -5,6 +5,11 @@
 //! [`StageWriter`](crate::places::StageWriter): whatever computed a table, it has the same types,
 //! statistics and guards, and comes once.
 
+#![expect(
+    clippy::result_large_err,
+    reason = "the client's error is large, and its functions give it"
+)]
+
 mod connection;
 mod errors;
 mod inputs;
@@ -238,12 +243,14 @@ impl Work<'_> {
                 ));
             }
         }
-        let keys = self.options.dedupe.iter().flat_map(|dedupe| &dedupe.key);
-        for key in keys.filter(|key| !columns.contains(key)) {
-            let columns = columns.iter().map(String::as_str);
-            return Err(TaskError::permanent(format!("dedupe: {}", no_column(key, columns))));
+        let mut keys = self.options.dedupe.iter().flat_map(|dedupe| &dedupe.key);
+        match keys.find(|key| !columns.contains(key)) {
+            Some(key) => {
+                let columns = columns.iter().map(String::as_str);
+                Err(TaskError::permanent(format!("dedupe: {}", no_column(key, columns))))
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     async fn check_rules(&self, views: &[String]) -> Result<(), TaskError> {

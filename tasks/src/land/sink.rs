@@ -117,21 +117,16 @@ impl Sink {
 
     async fn find_commits(&mut self) -> Result<(), TaskError> {
         let prefix = format!("{}/", self.publication.id);
-        for version in self.tables.history(&self.table).await? {
-            if Some(version.version) <= self.publication.base {
-                break;
-            }
-            let id = version.publication.unwrap_or_default();
-            let Some(Ok(roll)) = id.strip_prefix(&prefix).map(str::parse::<Roll>) else { continue };
-            let before = Some(version.version - 1);
-            let published = self.tables.find(&self.table, &id, before).await?;
-            self.last = roll;
-            if self.files.is_none() {
-                self.last_bytes = published.map_or(0, |published| published.bytes);
-            }
-            self.version = Some(version.version);
-            break;
+        let last = self.tables.find_last(&self.table, &prefix, self.publication.base).await?;
+        let Some((id, published)) = last else { return Ok(()) };
+        let Some(Ok(roll)) = id.strip_prefix(&prefix).map(str::parse::<Roll>) else {
+            return Ok(());
+        };
+        self.last = roll;
+        if self.files.is_none() {
+            self.last_bytes = published.bytes;
         }
+        self.version = published.version;
         Ok(())
     }
 

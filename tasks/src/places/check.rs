@@ -5,7 +5,7 @@ mod machine;
 pub(in crate::places) mod server;
 
 use super::settings::ProfileSettings;
-use super::{hdfs, kv, topics};
+use super::{hdfs, kv, spark, topics};
 use futures::future::{BoxFuture, join_all};
 use orchestrator::attempt::Profile;
 use serde::Serialize;
@@ -113,6 +113,9 @@ pub async fn check_servers(profile: &Profile, data_dir: &Path) -> Vec<Finding> {
     match settings.hbase {
         Some(hbase) => checks.push(Box::pin(limited(&kv::HBASE, kv::check_hbase(hbase)))),
         None => here.push("key-value tables"),
+    }
+    if let Some(spark) = settings.spark {
+        checks.push(Box::pin(limited(&spark::SERVER, spark::check(spark))));
     }
     let kept = format!("{} are kept in {}", here.join(", "), data_dir.display());
     let mut findings = vec![Finding::ok("embedded", kept)];

@@ -2,6 +2,7 @@
 
 use super::hdfs::HdfsSettings;
 use super::kv::HbaseSettings;
+use super::spark::SparkSettings;
 use super::topics::KafkaSettings;
 use orchestrator::attempt::{Profile, TaskError};
 use orchestrator::duration::Duration;
@@ -26,20 +27,6 @@ pub struct ProfileSettings {
     pub patience: Option<Duration>,
     /// What computes etl tasks with `engine: spark`.
     pub spark: Option<SparkSettings>,
-}
-
-/// A Spark Connect server: the key `spark` of a profile. It has to reach the places of files and
-/// tables by the same URLs as tidemill.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SparkSettings {
-    /// Such as `sc://localhost:15002`; `sc://spark:443/;use_ssl=true` speaks TLS.
-    #[schemars(regex(pattern = "^sc://"))]
-    pub remote: String,
-    /// The bearer token that the server asks for, by reference: `{env: NAME}` or `{file: PATH}`.
-    /// Turns TLS on.
-    #[serde(default)]
-    pub token: Option<Setting>,
 }
 
 impl ProfileSettings {

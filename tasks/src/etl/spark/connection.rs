@@ -1,7 +1,7 @@
 //! A session at a Spark Connect server, for one attempt.
 
 use super::errors::transport_error;
-use crate::places::{Setting, SparkSettings};
+use crate::places::SparkSettings;
 use orchestrator::attempt::{Progress, TaskError};
 use spark_connect::{Result as SparkResult, SparkError, SparkSession};
 use std::collections::HashMap;
@@ -9,7 +9,6 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Mutex;
-use url::Url;
 
 /// How long a server has to take a connection.
 const DIAL: Duration = Duration::from_secs(10);
@@ -47,9 +46,10 @@ impl Connection {
         settings: &SparkSettings,
         progress: Arc<Progress>,
     ) -> Result<Connection, TaskError> {
-        let (remote, url) = (settings.remote.clone(), with_token(settings)?);
+        let (settings, url) = (settings.clone(), settings.url()?);
         let opened = tokio::task::spawn_blocking(move || {
-            dial(&remote)?;
+            dial(&settings)?;
+            let remote = settings.remote;
             let failed = |error: SparkError| transport_error(&remote, &error);
             let session = SparkSession::builder().remote(&url).get_or_create().map_err(failed)?;
             let version = session.version().map_err(failed)?;
@@ -105,49 +105,19 @@ fn broke_off(error: tokio::task::JoinError) -> TaskError {
 }
 
 /// The client itself goes on for minutes when nobody listens.
-fn dial(remote: &str) -> Result<(), TaskError> {
-    const PORT: u16 = 15002;
-    let url = Url::parse(remote)
-        .ok()
-        .filter(|url| url.scheme() == "sc")
-        .and_then(|url| Some((url.host_str()?.to_owned(), url.port().unwrap_or(PORT))));
-    let Some((host, port)) = url else {
-        return Err(TaskError::permanent(format!(
-            "`{remote}` is no Spark Connect server; in `tidemill.yaml`, `spark.remote` is such as \
-             `sc://localhost:15002`"
-        )));
-    };
+fn dial(settings: &SparkSettings) -> Result<(), TaskError> {
+    let (remote, address) = (&settings.remote, settings.address()?);
     let away = |error: std::io::Error| {
         TaskError::transient(format!("no Spark Connect server answers at `{remote}`: {error}"))
     };
-    let host = host.trim_matches(['[', ']']);
     let mut result = Err(std::io::Error::other("the host has no address"));
-    for address in (host, port).to_socket_addrs().map_err(away)? {
+    for address in address.to_socket_addrs().map_err(away)? {
         result = TcpStream::connect_timeout(&address, DIAL).map(drop);
         if result.is_ok() {
             break;
         }
     }
     result.map_err(away)
-}
-
-fn with_token(settings: &SparkSettings) -> Result<String, TaskError> {
-    let (remote, refused) = (&settings.remote, |why: &str| Err(TaskError::permanent(why)));
-    if remote.contains(";token=") {
-        return refused(
-            "`spark.remote` holds a token; give it as `token: {env: NAME}` or `{file: PATH}`",
-        );
-    }
-    let token = match &settings.token {
-        None => return Ok(remote.clone()),
-        Some(token @ (Setting::Env { .. } | Setting::File { .. })) => token.value(),
-        Some(_) => return refused("`spark.token` is given as `{env: NAME}` or `{file: PATH}`"),
-    };
-    let token = token.map_err(|why| TaskError::permanent(format!("`spark.token`: {why}")))?;
-    let token: String = url::form_urlencoded::byte_serialize(token.as_bytes()).collect();
-    // Encoded as in a form, a blank would be `+`; a token has none.
-    let path = if remote.contains("/;") { ";" } else { "/;" };
-    Ok(format!("{}{path}token={token}", remote.trim_end_matches(['/', ';'])))
 }
 
 /// Spark's tasks are the units of work.
@@ -163,31 +133,4 @@ fn tell_progress(session: &SparkSession, progress: Arc<Progress>) {
         }
         progress.set_total(known.values().map(|(tasks, _)| tasks).sum());
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_are_given_by_reference() {
-        let settings = |remote: &str, token: Option<Setting>| SparkSettings {
-            remote: remote.to_owned(),
-            token,
-        };
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("token");
-        std::fs::write(&file, "a;b=c\n").unwrap();
-        let secret = || Some(Setting::File { file: file.clone() });
-        for (remote, url) in [
-            ("sc://a:1", "sc://a:1/;token=a%3Bb%3Dc"),
-            ("sc://a:1/", "sc://a:1/;token=a%3Bb%3Dc"),
-            ("sc://a:1/;user_id=x", "sc://a:1/;user_id=x;token=a%3Bb%3Dc"),
-        ] {
-            assert_eq!(with_token(&settings(remote, secret())).unwrap(), url);
-        }
-        let refused = |settings| with_token(&settings).unwrap_err().to_string();
-        assert!(refused(settings("sc://a", Some(Setting::Text("x".into())))).contains("env: NAME"));
-        assert!(refused(settings("sc://a/;token=x", None)).contains("holds a token"));
-    }
 }

@@ -15,7 +15,7 @@ const DISK_FAIL: u64 = 100 * MB;
 /// The shipped pipeline with its default of a million rows takes half of it.
 const DISK_WARN: u64 = 1000 * MB;
 /// Files that one run may hold open at the same time: partitions being written, files being read,
-/// spill files, connections. Measured: some hundreds.
+/// spill files, connections.
 const FILES_WARN: u64 = 1024;
 const FILES_FAIL: u64 = 128;
 /// Clocks of a machine that was restarted differ by less.

@@ -15,6 +15,8 @@ const PAGE: Duration = Duration::from_secs(2);
 pub(in crate::places) struct Server {
     /// The key in a profile, which is also what `cargo xtask cluster up` calls it.
     pub(in crate::places) what: &'static str,
+    /// The services of `docker-compose.yml` that are this server.
+    pub(in crate::places) compose: &'static str,
     /// The option with the address.
     pub(in crate::places) option: &'static str,
     /// What an address looks like.
@@ -48,7 +50,7 @@ impl Server {
 
     /// What an address that can't be connected to says about itself.
     fn unreached(&self, address: &str, error: &io::Error) -> Finding {
-        let Server { what, option, example, process, .. } = self;
+        let Server { what, compose, option, example, process, .. } = self;
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let (found, remedy) = match error.kind() {
             ErrorKind::InvalidInput => (
@@ -58,7 +60,7 @@ impl Server {
             ErrorKind::ConnectionRefused => (
                 "nothing listens there (connection refused)".to_owned(),
                 format!(
-                    "start {process}: `docker compose up -d {what}`, or `cargo xtask cluster up \
+                    "start {process}: `docker compose up -d {compose}`, or `cargo xtask cluster up \
                      {what}`; if it runs elsewhere, correct `{option}` in tidemill.yaml"
                 ),
             ),
@@ -124,7 +126,7 @@ fn connect(address: &str) -> io::Result<TcpStream> {
 }
 
 /// Whether a web server answers: the port of a service's pages is the one most often mistaken.
-fn is_web(address: &str) -> bool {
+pub(in crate::places) fn is_web(address: &str) -> bool {
     get(address, "/").is_ok_and(|answer| answer.starts_with("HTTP/"))
 }
 
@@ -162,6 +164,7 @@ mod tests {
 
     const SERVER: Server = Server {
         what: "kafka",
+        compose: "broker",
         option: "kafka.brokers",
         example: "localhost:9092",
         process: "a broker",
@@ -178,6 +181,7 @@ mod tests {
     fn each_wrong_address_has_its_remedy() {
         let dial = |address: &str| SERVER.dial(address).unwrap();
         check(&dial("127.0.0.1:9"), "refused", "`cargo xtask cluster up kafka`");
+        check(&dial("127.0.0.1:9"), "refused", "`docker compose up -d broker`");
         check(&dial("localhost"), "HOST:PORT", "`localhost:9092`");
         check(&dial("localhost:x"), "HOST:PORT", "`kafka.brokers`");
         check(&dial("no-such-host.invalid:9092"), "resolved", "`no-such-host.invalid`");

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 pub(in crate::places) const SERVER: Server = Server {
     what: "hdfs",
+    compose: "namenode datanode",
     option: "hdfs.url",
     example: "hdfs://namenode:9000/tidemill",
     process: "the NameNode",

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(in crate::places) const SERVER: Server = Server {
     what: "hbase",
+    compose: "thrift",
     option: "hbase.thrift",
     example: "localhost:9090",
     process: "the Thrift server (`hbase thrift start`)",

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 pub(in crate::places) const SERVER: Server = Server {
     what: "kafka",
+    compose: "kafka",
     option: "kafka.brokers",
     example: "localhost:9092",
     process: "a broker",
