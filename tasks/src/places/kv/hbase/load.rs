@@ -45,6 +45,7 @@ pub(super) async fn load(
             .map_err(|error| failed(doing, &error))?;
         while let Some(batch) = rows.next().await {
             let batch = batch.map_err(|error| failed(doing, &error))?;
+            load.progress.add_done(batch.num_rows() as u64);
             // Refused only when the thread has ended: its error says why.
             if sender.send(batch).await.is_err() {
                 break;
