@@ -2,7 +2,7 @@
 
 use super::Setting;
 use super::check::Finding;
-use super::check::server::{Server, blocking, is_web};
+use super::check::server::{Server, blocking};
 use orchestrator::attempt::TaskError;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -83,12 +83,9 @@ fn find(settings: &SparkSettings) -> Finding {
         (Ok(address), Ok(url)) => (address, url),
         (Err(error), _) | (_, Err(error)) => return SERVER.unusable(&error.to_string()),
     };
-    match SERVER.dial(&address) {
-        Some(finding) => finding,
-        // The client goes on for minutes with what is no Spark.
-        None if is_web(&address) => SERVER.speaks_otherwise(&address, ""),
-        None => ask(&address, &url).at(&address),
-    }
+    // The client goes on for minutes with what is no Spark.
+    let wrong = SERVER.dial(&address).or_else(|| SERVER.web_server(&address));
+    wrong.unwrap_or_else(|| ask(&address, &url).at(&address))
 }
 
 #[cfg(feature = "spark")]

@@ -91,11 +91,18 @@ impl Server {
 
     /// The finding where something answers at `address` that does not speak the protocol.
     pub(in crate::places) fn speaks_otherwise(&self, address: &str, said: &str) -> Finding {
-        let found = match is_web(address) {
-            true => "a web server answers there, not the service itself".to_owned(),
-            false => format!("something answers there, but not as it should: {said}"),
-        };
-        Finding::fail(self.what, found, self.wrong_protocol).at(address)
+        self.web_server(address).unwrap_or_else(|| {
+            let found = format!("something answers there, but not as it should: {said}");
+            Finding::fail(self.what, found, self.wrong_protocol).at(address)
+        })
+    }
+
+    /// The finding where a web server answers: the port of a service's pages is the one most often
+    /// mistaken.
+    pub(in crate::places) fn web_server(&self, address: &str) -> Option<Finding> {
+        let answers = get(address, "/").is_ok_and(|answer| answer.starts_with("HTTP/"));
+        let found = "a web server answers there, not the service itself";
+        answers.then(|| Finding::fail(self.what, found, self.wrong_protocol).at(address))
     }
 
     /// The finding where an option can't be used at all.
@@ -123,11 +130,6 @@ fn connect(address: &str) -> io::Result<TcpStream> {
         }
     }
     Err(last)
-}
-
-/// Whether a web server answers: the port of a service's pages is the one most often mistaken.
-pub(in crate::places) fn is_web(address: &str) -> bool {
-    get(address, "/").is_ok_and(|answer| answer.starts_with("HTTP/"))
 }
 
 /// All that is answered to a request for a page; HTTP 1.0, so that it ends with the connection.

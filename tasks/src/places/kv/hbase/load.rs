@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use super::{HbaseKeyValues, KeyValues};
+use crate::engine::told::ToldExec;
 use crate::places::kv::{Load, ROW_KEY};
 use crate::places::tables::failed;
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
@@ -41,11 +42,11 @@ pub(super) async fn load(
     };
     let puts = kv.with(move |connection, _| putting.run(connection, receiver));
     let reads = async {
-        let mut rows = execute_stream(load.rows.clone(), load.session.task_ctx())
-            .map_err(|error| failed(doing, &error))?;
+        let rows = ToldExec::progress(load.rows.clone(), load.progress.clone());
+        let mut rows =
+            execute_stream(rows, load.session.task_ctx()).map_err(|error| failed(doing, &error))?;
         while let Some(batch) = rows.next().await {
             let batch = batch.map_err(|error| failed(doing, &error))?;
-            load.progress.add_done(batch.num_rows() as u64);
             // Refused only when the thread has ended: its error says why.
             if sender.send(batch).await.is_err() {
                 break;
