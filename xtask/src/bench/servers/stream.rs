@@ -15,7 +15,7 @@ const ROWS_PER_COMMIT: f64 = 50_000.0;
 const PAYLOADS: usize = 100_000;
 /// The settings of `stream`, by the same names.
 const SETTINGS: [&str; 4] =
-    ["acks=all", "compression.type=zstd", "linger.ms=5", "batch.size=131072"];
+    ["acks=all", "compression.type=zstd", "linger.ms=5", "batch.size=900000"];
 /// Those of Kafka's own script.
 const MEMORY: &str = "-Xmx512m";
 const MILLISECONDS_TO_BEGIN_WITH: f64 = 100.0;

@@ -103,7 +103,9 @@ impl KafkaProducer {
         let id = format!("tidemill.{}.{}", origin.run, origin.task);
         let mut config = topics.config(&[
             ("linger.ms", "5"),
-            ("batch.size", "131072"),
+            // Below what a broker takes at once by default, 1,048,588 bytes: each batch costs it an
+            // append.
+            ("batch.size", "900000"),
             ("compression.type", "zstd"),
             ("queue.buffering.max.messages", "1000000"),
             (TRANSACTION_TIMEOUT, &TRANSACTION_MS.to_string()),
