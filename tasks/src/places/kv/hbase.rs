@@ -44,10 +44,18 @@ pub struct HbaseSettings {
     #[serde(default = "batch_rows")]
     #[schemars(range(min = 1, max = 100_000))]
     batch_rows: usize,
+    /// Connections that put at the same time.
+    #[serde(default = "connections")]
+    #[schemars(range(min = 1, max = 64))]
+    connections: usize,
 }
 
 fn batch_rows() -> usize {
     1000
+}
+
+fn connections() -> usize {
+    4
 }
 
 /// The tables of an HBase.

@@ -115,6 +115,7 @@ mod tests {
             thrift: thrift.into(),
             namespace: namespace.map(str::to_owned),
             batch_rows: 1,
+            connections: 1,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Loading: rows as puts, in batches, on a thread of its own.
+//! Loading: rows as puts, in batches, by several connections at once.
 
 use super::connection::Connection;
 use super::{HbaseKeyValues, KeyValues};
@@ -10,16 +10,18 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Schema};
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
+use futures::future::try_join_all;
 use hbase_thrift::THbaseSyncClientExt;
 use hbase_thrift::hbase::{BatchMutation, ColumnDescriptor, Mutation, THbaseSyncClient};
 use orchestrator::attempt::{Progress, TaskError};
 use orchestrator::event::Published;
 use orchestrator::failpoint;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
-/// Batches of rows that wait for the thread.
+/// Batches of rows that wait for a connection.
 const AHEAD: usize = 4;
 
 pub(super) async fn load(
@@ -38,16 +40,21 @@ pub(super) async fn load(
         name: kv.qualified(table),
         at: load.at.as_millisecond(),
         batch_rows: kv.settings.batch_rows,
+        batches: Arc::new(Mutex::new(receiver)),
         progress: load.progress.clone(),
     };
-    let puts = kv.with(move |connection, _| putting.run(connection, receiver));
+    let puts = try_join_all((0..kv.settings.connections).map(|_| {
+        let putting = putting.clone();
+        kv.with(move |connection, _| putting.run(connection))
+    }));
+    drop(putting);
     let reads = async {
         let rows = ToldExec::progress(load.rows.clone(), load.progress.clone());
         let mut rows =
             execute_stream(rows, load.session.task_ctx()).map_err(|error| failed(doing, &error))?;
         while let Some(batch) = rows.next().await {
             let batch = batch.map_err(|error| failed(doing, &error))?;
-            // Refused only when the thread has ended: its error says why.
+            // Refused only when all connections have ended: their error says why.
             if sender.send(batch).await.is_err() {
                 break;
             }
@@ -55,12 +62,11 @@ pub(super) async fn load(
         drop(sender);
         Ok(())
     };
-    let (read, put) = tokio::select! {
-        done = async { tokio::join!(reads, puts) } => done,
+    let ((), puts) = tokio::select! {
+        done = async { tokio::try_join!(reads, puts) } => done?,
         () = load.publication.cancel.cancelled() => return Err(TaskError::Cancelled),
     };
-    let (rows, bytes) = put?;
-    read?;
+    let (rows, bytes) = puts.into_iter().fold((0, 0), |sum, put| (sum.0 + put.0, sum.1 + put.1));
     let column = |name: &String| (name.clone(), "string".to_owned());
     let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
     Ok(Published { version: None, rows, bytes, schema: names.iter().map(column).collect() })
@@ -117,46 +123,58 @@ fn make(
     Ok(())
 }
 
+#[derive(Clone)]
 struct Putting {
     name: String,
     at: i64,
     batch_rows: usize,
+    /// Each connection takes the next.
+    batches: Arc<Mutex<mpsc::Receiver<RecordBatch>>>,
     progress: Arc<Progress>,
 }
 
 impl Putting {
     /// Puts what comes. Returns rows and bytes of their values.
-    fn run(
-        self,
-        connection: &mut Connection,
-        mut batches: mpsc::Receiver<RecordBatch>,
-    ) -> Result<(u64, u64), TaskError> {
+    fn run(self, connection: &mut Connection) -> Result<(u64, u64), TaskError> {
+        let next = || self.batches.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         let (mut rows, mut bytes) = (0, 0);
-        while let Some(batch) = batches.blocking_recv() {
+        while let Some(batch) = next() {
             let columns = Columns::of(&batch)?;
             for start in (0..batch.num_rows()).step_by(self.batch_rows) {
                 let end = (start + self.batch_rows).min(batch.num_rows());
-                let puts: Vec<BatchMutation> =
-                    (start..end).filter_map(|row| columns.row(row)).collect();
-                let size: usize = puts.iter().map(size).sum();
-                if puts.is_empty() {
-                    continue;
-                }
                 failpoint::hit("kv.before_commit");
-                let put = |client: &mut super::connection::Client| {
-                    client.put(&self.name, puts.clone(), Some(self.at), None)
-                };
-                connection.call("can't put rows", put)?;
+                let size = self.put(connection, &columns, start..end)?;
                 failpoint::hit("kv.after_commit");
                 let count = (end - start) as u64;
                 rows += count;
-                bytes += size as u64;
+                bytes += size;
                 self.progress.add_rows_out(count);
-                self.progress.add_bytes_out(size as u64);
+                self.progress.add_bytes_out(size);
                 self.progress.add_done(count);
             }
         }
         Ok((rows, bytes))
+    }
+
+    /// Returns the bytes of their values.
+    fn put(
+        &self,
+        connection: &mut Connection,
+        columns: &Columns,
+        rows: Range<usize>,
+    ) -> Result<u64, TaskError> {
+        let mut bytes = 0;
+        connection.call("can't put rows", |client| {
+            // The client takes them: another attempt makes them anew.
+            let puts: Vec<BatchMutation> =
+                rows.clone().filter_map(|row| columns.row(row)).collect();
+            bytes = puts.iter().map(size).sum();
+            match puts.is_empty() {
+                true => Ok(()),
+                false => client.put(&self.name, puts, Some(self.at), None),
+            }
+        })?;
+        Ok(bytes as u64)
     }
 }
 

@@ -10,7 +10,7 @@ async fn conforms() {
         return;
     };
     let kv = HbaseKeyValues::new(
-        HbaseSettings { thrift, namespace: None, batch_rows: 1000 },
+        HbaseSettings { thrift, namespace: None, batch_rows: 1000, connections: 2 },
         Duration::ZERO,
     );
     let prefix = format!("conforms-{}", uuid::Uuid::now_v7().simple());
@@ -19,7 +19,8 @@ async fn conforms() {
 
 #[tokio::test]
 async fn a_server_that_is_away() {
-    let settings = HbaseSettings { thrift: "127.0.0.1:9".into(), namespace: None, batch_rows: 1 };
+    let thrift = "127.0.0.1:9".into();
+    let settings = HbaseSettings { thrift, namespace: None, batch_rows: 1, connections: 1 };
     let error = HbaseKeyValues::new(settings, Duration::ZERO).names().await.unwrap_err();
     assert!(matches!(error, TaskError::Transient(_)), "{error}");
     assert!(error.to_string().contains("HBase at `127.0.0.1:9`: it can't be reached"), "{error}");
