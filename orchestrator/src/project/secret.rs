@@ -3,6 +3,7 @@
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::yaml::{self, Entry, Node, Tree};
+use std::ops::Range;
 
 /// How names of settings end whose values are secrets.
 const ENDS: [&str; 6] = ["password", "passwd", "passphrase", "secret", "token", "key.pem"];
@@ -24,14 +25,22 @@ pub(super) fn check(file: &str, tree: &Node) -> Vec<Diagnostic> {
     problems
 }
 
-/// The text as it may be shown: without the values of secrets that are written down.
+/// The text as it may be shown: without the values of secrets that are written down. Of one that
+/// can't be read, nothing is shown behind the first word that looks like a secret's name.
 pub(super) fn masked(text: &str) -> String {
     let mut bytes = text.as_bytes().to_vec();
-    if let Ok((tree, _)) = yaml::parse("", text) {
-        each(&tree, &mut |entry| {
-            let span = entry.node.span.start as usize..entry.node.span.end as usize;
-            bytes[span].iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b'*');
-        });
+    let mut mask = |span: Range<usize>| {
+        bytes[span].iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b'*');
+    };
+    match yaml::parse("", text) {
+        Ok((tree, _)) => each(&tree, &mut |entry| {
+            mask(entry.node.span.start as usize..entry.node.span.end as usize);
+        }),
+        Err(_) => {
+            let lower = text.to_ascii_lowercase();
+            let first = ENDS.iter().filter_map(|end| Some(lower.find(end)? + end.len())).min();
+            mask(first.unwrap_or(text.len())..text.len());
+        }
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -81,5 +90,16 @@ mod tests {
             assert_eq!(check(fine), "", "{fine}");
             assert_eq!(masked(fine), fine);
         }
+    }
+
+    #[test]
+    fn nothing_is_shown_behind_a_secret_of_a_text_that_can_not_be_read() {
+        for broken in ["a: [1\nx.Password: hunter2\ny: é", "a:\n  key\n Token hunter2 : {"] {
+            let problem = yaml::parse("t.yaml", broken).unwrap_err();
+            let sources = [("t.yaml".to_owned(), masked(broken))].into();
+            let shown = render(&[*problem], &sources, false);
+            assert!(shown.contains("error[yaml-syntax]") && !shown.contains("hunter2"), "{shown}");
+        }
+        assert_eq!(masked("a: [1\nb: 2"), "a: [1\nb: 2");
     }
 }
