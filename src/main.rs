@@ -13,6 +13,7 @@ mod plan;
 mod progress;
 mod query;
 mod run;
+mod schedule;
 mod show;
 mod summary;
 mod terminal;
@@ -98,6 +99,8 @@ enum Verb {
     Validate(validate::Arguments),
     /// Show what a run would do, and touch nothing
     Plan(plan::Arguments),
+    /// Say when pipelines are due: in words, the next runs, and when the clocks change
+    Schedule(schedule::Arguments),
     /// List runs, newest first
     History(history::Arguments),
     /// Show one run: its tasks, attempts, rows, and why something failed
@@ -134,6 +137,7 @@ fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(&cli.common, arguments, bars),
         Verb::Validate(arguments) => validate::run(&arguments),
         Verb::Plan(arguments) => plan::run(&cli.common, &arguments),
+        Verb::Schedule(arguments) => schedule::run(&arguments),
         Verb::History(arguments) => history::run(&cli.common, &arguments),
         Verb::Show(arguments) => show::run(&cli.common, &arguments),
         Verb::Logs(arguments) => logs::run(&cli.common, &arguments),

@@ -23,7 +23,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     let mut code = OK;
     for path in files(&arguments.paths)? {
         match load::validate(&path, &kinds, now) {
-            Ok(warnings) => {
+            Ok((_, warnings)) => {
                 pipeline::complain(&warnings);
                 print(&format!("{}: ok\n", path.display()))?;
             }
@@ -36,7 +36,8 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     Ok(code)
 }
 
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+/// The pipelines that paths name: files, and all that directories hold.
+pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {

@@ -19,6 +19,7 @@ pub mod plan;
 pub mod preflight;
 pub mod project;
 pub mod run;
+pub mod schedule;
 pub mod schema;
 pub mod spec;
 pub mod store;

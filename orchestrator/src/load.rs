@@ -108,14 +108,14 @@ pub fn load_and_plan(
 }
 
 /// Everything that is wrong with a pipeline, without a run in mind: params may have no value.
-/// Gives the warnings, and the texts that they point into.
-pub fn validate(path: &Path, kinds: &Kinds, now: Timestamp) -> Result<Problems, Problems> {
+/// Gives the plan as far as it is known, and the warnings with the texts that they point into.
+pub fn validate(path: &Path, kinds: &Kinds, now: Timestamp) -> Result<(Plan, Problems), Problems> {
     let loaded = read(path, kinds)?;
     let leeway = Leeway { incomplete: loaded.incomplete, params: true };
     let request = PlanRequest::new(now);
-    let (definition, _, diagnostics) =
+    let (definition, plan, diagnostics) =
         plan_loaded(loaded.definition, loaded.problems, kinds, &request, &leeway)?;
-    Ok(Problems { diagnostics, sources: definition.sources() })
+    Ok((plan, Problems { diagnostics, sources: definition.sources() }))
 }
 
 fn plan_loaded(

@@ -4,6 +4,7 @@ use crate::dataset::DatasetName;
 use crate::diagnostic::{self, Diagnostic};
 use crate::kind::{Kind, Kinds, Write};
 use crate::load::Definition;
+use crate::spec::Schedule;
 use crate::{schema, spec};
 use indexmap::IndexMap;
 use jiff::civil::Date;
@@ -61,6 +62,9 @@ pub struct Plan {
     /// How many runs of the pipeline there may be at once, at least 1.
     #[serde(default = "one")]
     pub max_active_runs: u32,
+    /// When runs are due. The plan of a run is the same without it.
+    #[serde(default)]
+    pub schedule: Option<Schedule>,
     pub profile: String,
     pub params: Map<String, Value>,
     pub interval: Interval,

@@ -218,22 +218,27 @@ pub struct Schedule {
     /// A fixed pace, such as `15m`.
     #[serde(default)]
     pub every: Option<Duration>,
-    /// What happens when a run is due while another one is active.
+    /// What happens when a run is due while an earlier one is active.
     #[serde(default)]
     pub overlap: Overlap,
     /// Which of the runs that were missed are made up for.
     #[serde(default)]
     pub catch_up: CatchUp,
+    /// Runs that were missed longer ago are not made up for.
+    #[serde(default)]
+    pub window: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Overlap {
-    /// It waits.
+    /// It begins when the earlier one has ended.
     #[default]
-    Wait,
+    Queue,
     /// It is left out.
     Skip,
+    /// The earlier one is cancelled.
+    CancelRunning,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

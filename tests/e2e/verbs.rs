@@ -30,6 +30,42 @@ fn validate_and_plan_touch_nothing() {
 }
 
 #[test]
+fn schedule_says_when_pipelines_are_due() {
+    let project = Project::shipped();
+    project.write(
+        "berlin.yaml",
+        "name: berlin\nschedule: {cron: 30 2 * * *, timezone: Europe/Berlin}\n\
+         tasks: {a: {uses: shell, with: {run: 'true'}}}\n",
+    );
+    let said = project.ok(&["schedule", "berlin.yaml", "-n", "2"]).out;
+    for words in ["berlin: every day at 02:30 Europe/Berlin", " 03:00 +02:00", " 02:30 +02:00"] {
+        assert!(said.contains(words), "{words} is not in:\n{said}");
+    }
+    assert_eq!(said.matches("the clocks change").count(), 2, "{said}");
+    let said = project.ok(&["schedule", "berlin.yaml", "-o", "json"]).out;
+    let due: Value = serde_json::from_str(&said).unwrap();
+    let next = due[0]["next"].as_array().unwrap();
+    assert_eq!(next.len(), 5);
+    for pair in next.windows(2) {
+        assert_eq!(pair[0]["at"], pair[1]["interval_start"]);
+        assert_eq!(pair[1]["at"], pair[1]["interval_end"]);
+    }
+    // Without a file: the shipped pipelines, with a schedule and without.
+    let said = project.ok(&["schedule"]).out;
+    assert!(said.contains("ecommerce_nightly: every day at 00:00 UTC"), "{said}");
+    assert!(said.contains("hello: no schedule"), "{said}");
+    project.write(
+        "p.yaml",
+        "name: p\nschedule: {cron: 0 25 * * *}\n\
+         tasks: {a: {uses: shell, with: {run: 'true'}}}\n",
+    );
+    let said = project.tidemill(&["schedule", "p.yaml"]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.err.contains("p.yaml:2") && said.err.contains("the hour is 0 to 23"), "{said:?}");
+    assert!(!project.data().exists());
+}
+
+#[test]
 fn problems_of_a_pipeline_come_all_at_once_with_their_places() {
     let project = Project::new();
     project.write(

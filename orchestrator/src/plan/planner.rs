@@ -7,8 +7,9 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::kind::{Kinds, Problem};
 use crate::load::Definition;
 use crate::project::EMBEDDED;
+use crate::schedule::Timetable;
 use crate::schema::did_you_mean;
-use crate::spec::Spec;
+use crate::spec::{CatchUp, Spec};
 use crate::yaml::{Entry, Span};
 use std::collections::HashSet;
 
@@ -52,6 +53,7 @@ pub(super) fn plan(
         pipeline: pipeline.name.clone(),
         description: pipeline.description.clone(),
         max_active_runs: pipeline.max_active_runs,
+        schedule: pipeline.schedule.clone(),
         profile,
         params: params.values,
         interval,
@@ -125,7 +127,17 @@ impl Planner<'_> {
             (Some(_), Some(_)) => "`cron` and `every` exclude each other",
             (None, None) => "a schedule needs `cron` or `every`",
             (None, Some(_)) if schedule.timezone.is_some() => "`timezone` only serves `cron`",
-            _ => return,
+            _ if schedule.window.is_some() && schedule.catch_up == CatchUp::None => {
+                "`window` only serves `catch_up: latest` and `catch_up: all`"
+            }
+            _ => {
+                if let Err(fault) = Timetable::new(schedule) {
+                    let path = ["schedule", fault.key];
+                    let span = self.spec.tree.place(&path);
+                    self.error(Code::BadSchedule, span, &path, fault.message, Some(fault.help));
+                }
+                return;
+            }
         };
         let span = self.spec.tree.place(&["schedule"]);
         let help = Some("for example {cron: 30 2 * * *} or {every: 15m}".to_owned());

@@ -119,6 +119,6 @@ tasks:
     let path = root.path().join("p.yaml");
     fs::write(&path, text).unwrap();
     let now = "2026-11-24T12:00:00Z".parse().unwrap();
-    let warnings = validate(&path, &kinds(), now).unwrap();
+    let (_, warnings) = validate(&path, &kinds(), now).unwrap();
     assert!(warnings.render(false).starts_with("warning[unquoted-expression]"));
 }

@@ -212,7 +212,7 @@ fn the_shipped_dashboards_are_sound() {
         let now = "2026-11-24T00:00:00Z".parse().unwrap();
         let found = orchestrator::load::validate(&pipelines.join(pipeline), &kinds, now);
         let problems = match found {
-            Ok(problems) | Err(problems) => problems.diagnostics,
+            Ok((_, problems)) | Err(problems) => problems.diagnostics,
         };
         let ours: Vec<_> = problems.iter().filter(|one| one.file.contains("dashboards")).collect();
         assert!(ours.is_empty(), "{ours:#?}");

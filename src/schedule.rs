@@ -1,0 +1,187 @@
+//! `tidemill schedule`
+
+use crate::pipeline::{self, print};
+use crate::validate::files;
+use crate::{Format, INVALID, OK};
+use anyhow::Result;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan, Zoned};
+use orchestrator::load;
+use orchestrator::plan::Interval;
+use orchestrator::schedule::Timetable;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  tidemill schedule                                   all pipelines in the directory `pipelines`
+  tidemill schedule pipelines/ecommerce_nightly.yaml -n 10
+  tidemill schedule -o json | jq '.[].next[0].at'
+
+A run that is due at a time is about the interval that ends there. Below the next runs stand the
+nights on which the clocks of the time zone change, with what is due on those days. Exit code: 2 if
+a pipeline has problems, else 0.")]
+pub struct Arguments {
+    /// Pipelines, or directories of pipelines
+    #[arg(default_value = "pipelines")]
+    paths: Vec<PathBuf>,
+    /// How many of the next runs
+    #[arg(short = 'n', long, default_value_t = 5)]
+    next: usize,
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+pub fn run(arguments: &Arguments) -> Result<u8> {
+    let (kinds, now) = (pipeline::kinds(), Timestamp::now());
+    let (mut code, mut known) = (OK, Vec::new());
+    for path in files(&arguments.paths)? {
+        match load::validate(&path, &kinds, now) {
+            Ok((plan, _)) => {
+                // The plan would not be, if its schedule had no timetable.
+                let timetable = plan.schedule.and_then(|schedule| Timetable::new(&schedule).ok());
+                known.push(Due { path, pipeline: plan.pipeline, timetable });
+            }
+            Err(problems) => {
+                pipeline::complain(&problems);
+                code = INVALID;
+            }
+        }
+    }
+    match arguments.output {
+        Format::Json => {
+            let all: Vec<Value> = known.iter().map(|due| due.json(now, arguments.next)).collect();
+            print(&format!("{}\n", serde_json::to_string_pretty(&all)?))?;
+        }
+        Format::Text => {
+            let all: Vec<String> = known.iter().map(|due| due.text(now, arguments.next)).collect();
+            print(&all.join("\n"))?;
+        }
+    }
+    Ok(code)
+}
+
+struct Due {
+    path: PathBuf,
+    pipeline: String,
+    /// `None`: it has no schedule.
+    timetable: Option<Timetable>,
+}
+
+/// The most that is shown of a day on which the clocks change.
+const OF_A_DAY: usize = 6;
+
+/// A moment at which the clocks change, and what is due on its day.
+struct Change {
+    at: Timestamp,
+    fires: Vec<Timestamp>,
+    more: usize,
+}
+
+fn changes(timetable: &Timetable, now: Timestamp) -> Vec<Change> {
+    let zone = timetable.zone();
+    let change = |at: Timestamp| {
+        let day = at.to_zoned(zone.clone()).start_of_day().ok()?;
+        let (first, end) = (day.timestamp(), day.tomorrow().ok()?.timestamp());
+        let before = first.checked_sub(1.second()).ok()?;
+        let mut fires: Vec<Timestamp> =
+            timetable.after(before).take_while(|time| *time < end).collect();
+        let more = fires.len().saturating_sub(OF_A_DAY);
+        // Those nearest to the change say most.
+        fires.sort_by_key(|time| time.duration_until(at).abs());
+        fires.truncate(OF_A_DAY);
+        fires.sort();
+        Some(Change { at, fires, more })
+    };
+    timetable.clock_changes(now).into_iter().filter_map(change).collect()
+}
+
+impl Due {
+    fn text(&self, now: Timestamp, count: usize) -> String {
+        let bold = anstyle::Style::new().bold();
+        let dim = anstyle::Style::new().dimmed();
+        let name = &self.pipeline;
+        let Some(timetable) = &self.timetable else {
+            return format!(
+                "{bold}{name}{bold:#}: no schedule {dim}{}{dim:#}\n",
+                self.path.display()
+            );
+        };
+        let mut text = format!(
+            "{bold}{name}{bold:#}: {} {dim}{}{dim:#}\n",
+            timetable.words(),
+            self.path.display()
+        );
+        let zone = timetable.zone();
+        for fire in timetable.after(now).take(count) {
+            let about = interval(timetable.interval(fire), &zone);
+            let _ = writeln!(text, "  {}  {dim}{about}{dim:#}", moment(fire, &zone));
+        }
+        for change in changes(timetable, now) {
+            let (from, to) = clocks(change.at, &zone);
+            let _ = writeln!(
+                text,
+                "  {}: {} becomes {}",
+                to.strftime("on %a %Y-%m-%d the clocks change"),
+                from.strftime("%H:%M %:z"),
+                to.strftime("%H:%M %:z")
+            );
+            for fire in &change.fires {
+                let _ = writeln!(text, "    {}", moment(*fire, &zone));
+            }
+            match (change.fires.len(), change.more) {
+                (0, _) => text.push_str("    nothing is due on that day\n"),
+                (_, 0) => {}
+                (_, more) => {
+                    let _ = writeln!(text, "    and {more} more on that day");
+                }
+            }
+        }
+        text
+    }
+
+    fn json(&self, now: Timestamp, count: usize) -> Value {
+        let Due { path, pipeline, timetable } = self;
+        let Some(timetable) = timetable else {
+            return json!({"pipeline": pipeline, "file": path, "words": null, "next": []});
+        };
+        let fire = |fire: Timestamp| {
+            let Interval { start, end } = timetable.interval(fire);
+            json!({"at": fire, "interval_start": start, "interval_end": end})
+        };
+        let changes = changes(timetable, now);
+        let changes: Vec<Value> = changes
+            .iter()
+            .map(|change| json!({"at": change.at, "due": change.fires, "more": change.more}))
+            .collect();
+        json!({
+            "pipeline": pipeline,
+            "file": path,
+            "words": timetable.words(),
+            "next": timetable.after(now).take(count).map(fire).collect::<Vec<_>>(),
+            "clock_changes": changes,
+        })
+    }
+}
+
+fn moment(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%a %Y-%m-%d %H:%M %:z").to_string()
+}
+
+/// What the clocks show when they change, and right after it.
+fn clocks(change: Timestamp, zone: &TimeZone) -> (Zoned, Zoned) {
+    let before = change.checked_sub(1.second()).unwrap_or(change);
+    let old = zone.to_offset(before).to_time_zone();
+    (change.to_zoned(old), change.to_zoned(zone.clone()))
+}
+
+fn interval(interval: Interval, zone: &TimeZone) -> String {
+    let local = |at: Timestamp| at.to_zoned(zone.clone());
+    let (start, end) = (local(interval.start), local(interval.end));
+    let end = match start.date() == end.date() {
+        true => end.strftime("%H:%M").to_string(),
+        false => end.strftime("%Y-%m-%d %H:%M").to_string(),
+    };
+    format!("for {} to {end}", start.strftime("%Y-%m-%d %H:%M"))
+}
