@@ -34,6 +34,8 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
                     "run": row.id,
                     "pipeline": row.pipeline,
                     "state": pipeline::status(row, &data_dir).as_str(),
+                    "trigger": row.trigger.as_str(),
+                    "pid": row.pid.filter(|_| row.end.is_none()),
                     "created_at": row.created_at,
                     "ended_at": row.ended_at,
                     "interval_start": row.interval.start,

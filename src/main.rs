@@ -8,12 +8,14 @@ mod kv;
 mod lineage;
 mod logs;
 mod output;
+mod pause;
 mod pipeline;
 mod plan;
 mod progress;
 mod query;
 mod run;
 mod schedule;
+mod serve;
 mod show;
 mod summary;
 mod terminal;
@@ -101,6 +103,12 @@ enum Verb {
     Plan(plan::Arguments),
     /// Say when pipelines are due: in words, the next runs, and when the clocks change
     Schedule(schedule::Arguments),
+    /// Make runs of the pipelines in a directory when they are due
+    Serve(serve::Arguments),
+    /// Make no runs of a pipeline's schedule
+    Pause(pause::Arguments),
+    /// Make runs of a pipeline's schedule again
+    Unpause(pause::Arguments),
     /// List runs, newest first
     History(history::Arguments),
     /// Show one run: its tasks, attempts, rows, and why something failed
@@ -132,12 +140,17 @@ fn main() -> ExitCode {
         Color::Never => anstream::ColorChoice::Never.write_global(),
     }
     let bars = MultiProgress::new();
-    terminal::init(cli.common.verbose, &bars);
+    // What a daemon does can only be seen in what it says.
+    let verbose = cli.common.verbose + u8::from(matches!(cli.verb, Verb::Serve(_)));
+    terminal::init(verbose, &bars);
     let done = match cli.verb {
         Verb::Run(arguments) => run::run(&cli.common, arguments, bars),
         Verb::Validate(arguments) => validate::run(&arguments),
         Verb::Plan(arguments) => plan::run(&cli.common, &arguments),
-        Verb::Schedule(arguments) => schedule::run(&arguments),
+        Verb::Schedule(arguments) => schedule::run(&cli.common, &arguments),
+        Verb::Serve(arguments) => serve::run(&cli.common, &arguments),
+        Verb::Pause(arguments) => pause::run(&cli.common, &arguments, true),
+        Verb::Unpause(arguments) => pause::run(&cli.common, &arguments, false),
         Verb::History(arguments) => history::run(&cli.common, &arguments),
         Verb::Show(arguments) => show::run(&cli.common, &arguments),
         Verb::Logs(arguments) => logs::run(&cli.common, &arguments),

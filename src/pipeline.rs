@@ -87,6 +87,12 @@ pub fn profile(name: Option<&str>) -> Result<Profile> {
     }
 }
 
+/// The directory of the project file that a directory belongs to, if there is one.
+pub fn project_dir(start: &Path) -> Option<PathBuf> {
+    let project = project::find_project(start).ok()?;
+    project.file.is_some().then_some(project.dir)
+}
+
 fn find_project(start: &Path) -> Result<project::Project> {
     project::find_project(start)
         .map_err(|problems| anyhow!("the project file has problems:\n{}", problems.render(false)))

@@ -12,7 +12,7 @@ use orchestrator::event::RunEnd;
 use orchestrator::kind::Catalog;
 use orchestrator::run::ownership::{self, RunLock};
 use orchestrator::run::{Canceller, Driver, Run, RunState};
-use orchestrator::store::{NewRun, RunStatus, Store};
+use orchestrator::store::{NewRun, RunStatus, Store, Trigger};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
@@ -43,6 +43,9 @@ pub struct Arguments {
     /// If the pipeline is active already, wait until it has ended
     #[arg(long)]
     wait: bool,
+    /// (internal) The lock of the resumed run is standard input: the daemon has taken it
+    #[arg(long, hide = true, requires = "resume")]
+    locked: bool,
     /// `json`: one event a line, then the summary
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
@@ -61,6 +64,7 @@ pub fn run(common: &Common, arguments: Arguments, bars: MultiProgress) -> Result
     let display = Display::new(Style::choose(arguments.output == Format::Json), bars);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ready = match (&arguments.resume, &arguments.file) {
+        (Some(run), _) if arguments.locked => handed_over(common, run)?,
         (Some(run), _) => resumable(common, run)?,
         (None, Some(file)) => match new_run(common, file, &arguments, &runtime)? {
             Ok(ready) => ready,
@@ -95,6 +99,7 @@ fn new_run(
         definition_digest: prepared.definition.digest(),
         definition: serde_json::to_string(&prepared.definition)?,
         request: serde_json::to_string(&prepared.request)?,
+        trigger: Trigger::Manual,
     };
     let max_active = prepared.plan.max_active_runs as usize;
     // The lock comes first: a run in the store that nobody has locked counts as crashed, and
@@ -154,6 +159,18 @@ fn resumable(common: &Common, text: &str) -> Result<Ready> {
     Ok(Ready { id: row.id, lock, prepared, store, data_dir })
 }
 
+/// A run whose lock the daemon has taken for this process.
+fn handed_over(common: &Common, run: &str) -> Result<Ready> {
+    let lock = RunLock::inherited().context("cannot use standard input as the run's lock")?;
+    let (mut store, data_dir) = pipeline::open_store(common)?;
+    let stored = store.stored_run(run)?;
+    if let Some(end) = stored.end {
+        bail!("run {run} has ended already ({})", end.as_str());
+    }
+    let prepared = pipeline::restore(&stored)?;
+    Ok(Ready { id: stored.id, lock, prepared, store, data_dir })
+}
+
 fn lock(data_dir: &Path, run: &str) -> Result<Option<RunLock>> {
     RunLock::acquire(data_dir, run).with_context(|| {
         let directory = ownership::run_directory(data_dir, run);
@@ -191,7 +208,7 @@ fn drive(
     };
     let in_tokio = runtime.enter();
     let driver = Driver::take_over(run, lock, store)?;
-    runtime.spawn(listen_to_signals(driver.canceller()));
+    runtime.spawn(listen_to_signals(driver.canceller(), arguments.locked));
     let finished = std::thread::scope(|scope| {
         let (over, wait) = std::sync::mpsc::channel::<()>();
         scope.spawn(move || {
@@ -263,8 +280,9 @@ fn artifacts(state: &RunState, catalog: &dyn Catalog) -> Vec<String> {
     paths
 }
 
-/// The first Ctrl-C (or SIGTERM) ends the run cleanly, a second one at once.
-async fn listen_to_signals(canceller: Canceller) {
+/// The first Ctrl-C (or SIGTERM) ends the run cleanly, a second one at once. A run of the daemon is
+/// told to cancel otherwise: there, SIGTERM means that the machine stops, and the run goes on later.
+async fn listen_to_signals(canceller: Canceller, of_daemon: bool) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
@@ -277,7 +295,7 @@ async fn listen_to_signals(canceller: Canceller) {
             _ = interrupt.recv() => "Ctrl-C",
             _ = terminate.recv() => "SIGTERM",
         };
-        signals += 1;
+        signals += if of_daemon { 2 } else { 1 };
         if signals > 1 {
             // The guard kills what tasks have started; `--resume` can go on later.
             std::process::exit(CANCELLED.into());

@@ -2,16 +2,17 @@
 
 use crate::pipeline::{self, print};
 use crate::validate::files;
-use crate::{Format, INVALID, OK};
+use crate::{Common, Format, INVALID, OK};
 use anyhow::Result;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan, Zoned};
 use orchestrator::load;
 use orchestrator::plan::Interval;
 use orchestrator::schedule::Timetable;
+use orchestrator::store::{Fate, FireRow, Store};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -20,8 +21,8 @@ use std::path::PathBuf;
   tidemill schedule -o json | jq '.[].next[0].at'
 
 A run that is due at a time is about the interval that ends there. Below the next runs stand the
-nights on which the clocks of the time zone change, with what is due on those days. Exit code: 2 if
-a pipeline has problems, else 0.")]
+nights on which the clocks of the time zone change, with what is due on those days, and what the
+daemon has left out lately, with its reason. Exit code: 2 if a pipeline has problems, else 0.")]
 pub struct Arguments {
     /// Pipelines, or directories of pipelines
     #[arg(default_value = "pipelines")]
@@ -33,7 +34,7 @@ pub struct Arguments {
     output: Format,
 }
 
-pub fn run(arguments: &Arguments) -> Result<u8> {
+pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     let (kinds, now) = (pipeline::kinds(), Timestamp::now());
     let (mut code, mut known) = (OK, Vec::new());
     for path in files(&arguments.paths)? {
@@ -41,7 +42,8 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
             Ok((plan, _)) => {
                 // The plan would not be, if its schedule had no timetable.
                 let timetable = plan.schedule.and_then(|schedule| Timetable::new(&schedule).ok());
-                known.push(Due { path, pipeline: plan.pipeline, timetable });
+                let (paused, fires) = decided(common, &path, &plan.pipeline)?;
+                known.push(Due { path, pipeline: plan.pipeline, timetable, paused, fires });
             }
             Err(problems) => {
                 pipeline::complain(&problems);
@@ -62,12 +64,28 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     Ok(code)
 }
 
+/// Whether a schedule is paused, and the fire times that wait or were left out lately.
+fn decided(common: &Common, path: &Path, pipeline: &str) -> Result<(bool, Vec<FireRow>)> {
+    let data_dir = pipeline::data_dir(common, path.parent().unwrap_or(Path::new(".")))?;
+    let Some(mut store) = Store::open_existing(&data_dir)? else { return Ok((false, Vec::new())) };
+    let mut fires = store.fires(pipeline, LATELY)?;
+    fires.retain(|row| !matches!(row.fate, Fate::Run(_)));
+    fires.reverse();
+    Ok((store.is_paused(pipeline)? == Some(true), fires))
+}
+
 struct Due {
     path: PathBuf,
     pipeline: String,
     /// `None`: it has no schedule.
     timetable: Option<Timetable>,
+    paused: bool,
+    /// Oldest first.
+    fires: Vec<FireRow>,
 }
+
+/// How far back what was decided is shown.
+const LATELY: usize = 10;
 
 /// The most that is shown of a day on which the clocks change.
 const OF_A_DAY: usize = 6;
@@ -114,6 +132,13 @@ impl Due {
             self.path.display()
         );
         let zone = timetable.zone();
+        if self.paused {
+            let path = self.path.display();
+            let _ = writeln!(text, "  paused; `tidemill unpause {path}` goes on");
+        }
+        for row in &self.fires {
+            let _ = writeln!(text, "  {}", fate(row, &zone));
+        }
         for fire in timetable.after(now).take(count) {
             let about = interval(timetable.interval(fire), &zone);
             let _ = writeln!(text, "  {}  {dim}{about}{dim:#}", moment(fire, &zone));
@@ -142,13 +167,20 @@ impl Due {
     }
 
     fn json(&self, now: Timestamp, count: usize) -> Value {
-        let Due { path, pipeline, timetable } = self;
+        let Due { path, pipeline, timetable, paused, fires } = self;
         let Some(timetable) = timetable else {
             return json!({"pipeline": pipeline, "file": path, "words": null, "next": []});
         };
         let fire = |fire: Timestamp| {
             let Interval { start, end } = timetable.interval(fire);
             json!({"at": fire, "interval_start": start, "interval_end": end})
+        };
+        let decided = |row: &FireRow| {
+            let why = match &row.fate {
+                Fate::LeftOut(why) => why.as_str(),
+                _ => "queued",
+            };
+            json!({"first": row.first, "last": row.last, "count": row.count, "fate": why})
         };
         let changes = changes(timetable, now);
         let changes: Vec<Value> = changes
@@ -159,9 +191,25 @@ impl Due {
             "pipeline": pipeline,
             "file": path,
             "words": timetable.words(),
+            "paused": paused,
+            "not_run": fires.iter().map(decided).collect::<Vec<_>>(),
             "next": timetable.after(now).take(count).map(fire).collect::<Vec<_>>(),
             "clock_changes": changes,
         })
+    }
+}
+
+/// What became of fire times that are not run, or not yet.
+fn fate(row: &FireRow, zone: &TimeZone) -> String {
+    let span = match row.count {
+        1 => moment(row.first, zone),
+        count => {
+            format!("{} to {}, {count} times", moment(row.first, zone), moment(row.last, zone))
+        }
+    };
+    match &row.fate {
+        Fate::LeftOut(why) => format!("{span}  not run: {}", why.sentence()),
+        _ => format!("{span}  waits for its run"),
     }
 }
 

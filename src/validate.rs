@@ -53,7 +53,8 @@ pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn pipelines_in(directory: &Path) -> Result<Vec<PathBuf>> {
+/// The pipelines of a directory, sorted.
+pub fn pipelines_in(directory: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(directory)
         .with_context(|| format!("cannot read the directory `{}`", directory.display()))?;
     let mut files: Vec<PathBuf> = entries

@@ -9,7 +9,7 @@ use orchestrator::load;
 use orchestrator::plan::{self, Plan, PlanRequest};
 use orchestrator::run::ownership::RunLock;
 use orchestrator::run::{Driver, Observer, Run, RunState};
-use orchestrator::store::{NewRun, Record, Store};
+use orchestrator::store::{NewRun, Record, Store, Trigger};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
@@ -89,6 +89,7 @@ fn run(text: &str) -> f64 {
         definition_digest: "digest".into(),
         definition: "{}".into(),
         request: "{}".into(),
+        trigger: Trigger::Manual,
     };
     store.create_run(&new, 1, |_| false).expect("a store").expect("no other run");
     let lock = RunLock::acquire(data.path(), &new.id).expect("a lock").expect("no other owner");

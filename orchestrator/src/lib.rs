@@ -20,6 +20,7 @@ pub mod preflight;
 pub mod project;
 pub mod run;
 pub mod schedule;
+pub mod scheduler;
 pub mod schema;
 pub mod spec;
 pub mod store;

@@ -4,12 +4,14 @@
 //! transaction, or hold what a run was started with. Several run processes, the daemon and readers
 //! share the file: WAL, short transactions, one fsync for each committed batch of events.
 
+mod fires;
 mod history;
 mod journal;
 mod schema;
 
+pub use fires::{Fate, FireRow};
 pub use history::{DatasetVersion, LineageEdge, RunFilter, RunRow, RunStatus};
-pub use journal::{NewRun, Record, StoredRun};
+pub use journal::{NewRun, Record, StoredRun, Trigger};
 
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use rusqlite::{Connection, ErrorCode};
@@ -72,6 +74,17 @@ impl Store {
         let path = data_dir.join("store.db");
         let connection =
             Connection::open(&path).map_err(|cause| StoreError::of_sqlite(&path, cause))?;
+        let mut store = Store { connection, path };
+        store.prepare()?;
+        Ok(store)
+    }
+
+    /// A store that nobody else sees, for tests that write much.
+    #[cfg(test)]
+    pub(crate) fn in_memory() -> Result<Self, StoreError> {
+        let path = PathBuf::from(":memory:");
+        let connection =
+            Connection::open_in_memory().map_err(|cause| StoreError::of_sqlite(&path, cause))?;
         let mut store = Store { connection, path };
         store.prepare()?;
         Ok(store)

@@ -32,7 +32,8 @@ fn a_project_without_servers_is_well_and_stays_untouched() {
     project.ok(&["run", "pipelines/hello.yaml"]);
     let findings = findings(&project.ok(&["doctor", "-o", "json"]));
     assert!(findings.iter().all(|finding| finding["state"] != "fail"), "{findings:#?}");
-    assert_eq!(finding(&findings, "store").1, "store.db has format 1, 1 runs");
+    let store = finding(&findings, "store").1;
+    assert!(store.starts_with("store.db has format ") && store.ends_with(", 1 runs"), "{store}");
     for what in ["disk", "memory", "open files", "clock", "project file", "embedded"] {
         finding(&findings, what);
     }

@@ -12,6 +12,7 @@ mod nights;
 mod project;
 mod recovery;
 mod secrets;
+mod serve;
 mod servers;
 mod shell;
 mod verbs;

@@ -114,7 +114,11 @@ impl Driver {
         }
         run.observer.events(&state, &records);
         let (outbox, inbox) = channel();
-        let newest_request = store.cancel_request(&id, 0)?.map_or(0, |(request, _)| request);
+        // What an earlier process was asked is over. A run that has not begun is still to be asked.
+        let newest_request = match records.is_empty() {
+            true => 0,
+            false => store.cancel_request(&id, 0)?.map_or(0, |(request, _)| request),
+        };
         let mut driver = Driver {
             next_seq: records.last().map_or(0, |record| record.seq) + 1,
             streams: streams(&state),

@@ -3,7 +3,9 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ pub fn run_directory(data_dir: &Path, run: &str) -> PathBuf {
 /// The lock of a run, held until it is dropped or the process dies.
 #[derive(Debug)]
 pub struct RunLock {
-    _file: File,
+    file: File,
 }
 
 impl RunLock {
@@ -28,13 +30,34 @@ impl RunLock {
         // Someone who asks whether the run is alive holds a shared lock for an instant.
         for _ in 0..50 {
             match file.try_lock() {
-                Ok(()) => return Ok(Some(RunLock { _file: file })),
+                Ok(()) => return Ok(Some(RunLock { file })),
                 Err(TryLockError::WouldBlock) => sleep(Duration::from_millis(5)),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
         }
         Ok(None)
     }
+
+    /// Hands the lock over to a child, as its standard input: it is held without a gap.
+    pub fn into_stdin(self) -> Stdio {
+        self.file.into()
+    }
+
+    /// The lock that the parent has handed over as standard input. No process that is started here
+    /// may inherit that: it would hold the lock, too.
+    pub fn inherited() -> io::Result<RunLock> {
+        let file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+        match file.try_lock() {
+            Ok(()) => Ok(RunLock { file }),
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::ResourceBusy.into()),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+/// Waits until no process owns the run.
+pub fn wait_for_end(data_dir: &Path, run: &str) -> io::Result<()> {
+    File::open(run_directory(data_dir, run).join("lock"))?.lock_shared()
 }
 
 /// Whether a process owns the run.

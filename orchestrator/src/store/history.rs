@@ -1,7 +1,7 @@
 //! What people ask the store: runs, and versions of datasets.
 
-use super::journal::{parse_end, timestamp};
-use super::{Store, StoreError};
+use super::journal::{parse_end, parse_trigger, timestamp};
+use super::{Store, StoreError, Trigger};
 use crate::dataset::DatasetName;
 use crate::event::RunEnd;
 use crate::plan::Interval;
@@ -19,6 +19,9 @@ pub struct RunRow {
     pub end: Option<RunEnd>,
     pub ended_at: Option<Timestamp>,
     pub pid: Option<u32>,
+    pub trigger: Trigger,
+    /// How often a process has begun or taken over the run.
+    pub epoch: u64,
 }
 
 /// A run's state as people see it.
@@ -81,7 +84,7 @@ pub struct LineageEdge {
 }
 
 const RUN_COLUMNS: &str =
-    "id, pipeline, created_at, interval_start, interval_end, state, ended_at, pid";
+    "id, pipeline, created_at, interval_start, interval_end, state, ended_at, pid, trigger, epoch";
 
 impl Store {
     /// Runs, newest first.
@@ -130,6 +133,18 @@ impl Store {
                 candidates: found.into_iter().map(|run| run.id).collect(),
             }),
         }
+    }
+
+    /// The runs that have not ended, oldest first.
+    pub fn open_runs(&mut self) -> Result<Vec<RunRow>, StoreError> {
+        self.sqlite(|connection| {
+            connection
+                .prepare_cached(&format!(
+                    "select {RUN_COLUMNS} from runs where state = 'running' order by created_at"
+                ))?
+                .query_map([], run_row)?
+                .collect()
+        })
     }
 
     /// The newest run that has not ended, of a pipeline or of all.
@@ -216,5 +231,7 @@ fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         end: parse_end(&row.get::<_, String>(5)?),
         ended_at: row.get::<_, Option<i64>>(6)?.map(timestamp),
         pid: row.get(7)?,
+        trigger: parse_trigger(&row.get::<_, String>(8)?),
+        epoch: row.get::<_, i64>(9)?.cast_unsigned(),
     })
 }

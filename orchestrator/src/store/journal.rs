@@ -18,6 +18,26 @@ pub struct NewRun {
     pub definition: String,
     /// How the run was asked for, as JSON; what a resumed run plans with.
     pub request: String,
+    pub trigger: Trigger,
+}
+
+/// Who asked for a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// A person, at the command line.
+    Manual,
+    Schedule,
+}
+
+impl Trigger {
+    const ALL: [Trigger; 2] = [Trigger::Manual, Trigger::Schedule];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Trigger::Manual => "manual",
+            Trigger::Schedule => "schedule",
+        }
+    }
 }
 
 /// What a run was created with, read back.
@@ -66,23 +86,7 @@ impl Store {
             if active.len() >= max_active {
                 return Ok(Err(active));
             }
-            transaction.execute(
-                "insert or ignore into definitions (digest, json) values (?, ?)",
-                [&run.definition_digest, &run.definition],
-            )?;
-            transaction.execute(
-                "insert into runs (id, pipeline, created_at, interval_start, interval_end,
-                 definition, request) values (?, ?, ?, ?, ?, ?, ?)",
-                params![
-                    run.id,
-                    run.pipeline,
-                    run.created_at.as_microsecond(),
-                    run.interval.start.as_microsecond(),
-                    run.interval.end.as_microsecond(),
-                    run.definition_digest,
-                    run.request,
-                ],
-            )?;
+            insert_run(&transaction, run)?;
             transaction.commit()?;
             Ok(Ok(()))
         })
@@ -232,10 +236,36 @@ pub(super) fn timestamp(microseconds: i64) -> Timestamp {
     Timestamp::from_microsecond(microseconds).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
+pub(super) fn parse_trigger(text: &str) -> Trigger {
+    Trigger::ALL.into_iter().find(|known| known.as_str() == text).unwrap_or(Trigger::Manual)
+}
+
 pub(super) fn parse_end(state: &str) -> Option<RunEnd> {
     [RunEnd::Succeeded, RunEnd::Failed, RunEnd::Cancelled]
         .into_iter()
         .find(|end| end.as_str() == state)
+}
+
+pub(super) fn insert_run(transaction: &Transaction<'_>, run: &NewRun) -> rusqlite::Result<()> {
+    transaction.execute(
+        "insert or ignore into definitions (digest, json) values (?, ?)",
+        [&run.definition_digest, &run.definition],
+    )?;
+    transaction.execute(
+        "insert into runs (id, pipeline, created_at, interval_start, interval_end, definition,
+         request, trigger) values (?, ?, ?, ?, ?, ?, ?, ?)",
+        params![
+            run.id,
+            run.pipeline,
+            run.created_at.as_microsecond(),
+            run.interval.start.as_microsecond(),
+            run.interval.end.as_microsecond(),
+            run.definition_digest,
+            run.request,
+            run.trigger.as_str(),
+        ],
+    )?;
+    Ok(())
 }
 
 /// Writes one event and what is derived from it.

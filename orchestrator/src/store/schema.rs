@@ -3,7 +3,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The format that this program reads and writes; kept in `user_version`.
-pub(super) const FORMAT: i64 = 1;
+pub(super) const FORMAT: i64 = 2;
 
 const TABLES: &str = "
 create table definitions (
@@ -73,6 +73,30 @@ create table dataset_reads (
 ) without rowid;
 ";
 
+/// What came with schedules.
+const SCHEDULES: &str = "
+alter table runs add column trigger text not null default 'manual';
+
+create table schedules (
+    pipeline text primary key,
+    schedule text not null,               -- what the fire times depend on
+    decided_until integer not null,       -- what was due up to here is in `fires`
+    paused integer not null default false
+) without rowid;
+
+create table fires (                      -- fire times in a row with one fate
+    pipeline text not null,
+    first integer not null,
+    last integer not null,
+    count integer not null,
+    fate text not null,                   -- queued, run, or why it was left out
+    interval_start integer,               -- of one that was queued; it ends when it is due
+    run text,                             -- its id; the run itself may be gone
+    primary key (pipeline, first)
+) without rowid;
+create index fires_queued on fires (pipeline, first) where fate = 'queued';
+";
+
 /// Brings an older or empty store to [`FORMAT`]; several processes may try at once.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -80,6 +104,35 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     if found < 1 {
         transaction.execute_batch(TABLES)?;
     }
-    transaction.pragma_update(None, "user_version", FORMAT)?;
+    if found < 2 {
+        transaction.execute_batch(SCHEDULES)?;
+    }
+    if found < FORMAT {
+        transaction.pragma_update(None, "user_version", FORMAT)?;
+    }
     transaction.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{RunFilter, Store, Trigger};
+
+    #[test]
+    fn a_store_of_the_first_format_is_brought_to_this_one() {
+        let data = tempfile::tempdir().unwrap();
+        let old = Connection::open(data.path().join("store.db")).unwrap();
+        old.execute_batch(TABLES).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        old.execute_batch(
+            "insert into definitions values ('d', '{}');
+             insert into runs (id, pipeline, created_at, interval_start, interval_end, definition,
+             request) values ('r', 'p', 1, 0, 1, 'd', '{}');",
+        )
+        .unwrap();
+        let mut store = Store::open(data.path()).unwrap();
+        let runs = store.runs(&RunFilter::default()).unwrap();
+        assert_eq!((runs.len(), runs[0].trigger), (1, Trigger::Manual));
+        assert_eq!(store.fires("p", 10).unwrap(), []);
+    }
 }

@@ -261,7 +261,8 @@ mod tests {
         assert!(data_directory(&fresh).found.ends_with("is writable"));
         assert_eq!(std::fs::read_dir(&fresh).unwrap().count(), 0);
         drop(Store::open(&fresh).unwrap());
-        assert_eq!(store(&fresh).0.unwrap().found, "store.db has format 1, 0 runs");
+        let found = format!("store.db has format {}, 0 runs", Store::FORMAT);
+        assert_eq!(store(&fresh).0.unwrap().found, found);
         std::fs::write(fresh.join("store.db"), "no database, but a text of some length").unwrap();
         assert_eq!(store(&fresh).0.unwrap().state, State::Fail);
 

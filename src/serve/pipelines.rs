@@ -1,0 +1,201 @@
+//! The pipelines of the daemon's directory: their last valid versions.
+
+use super::daemon::Message;
+use super::watch::Watcher;
+use crate::{pipeline, validate};
+use jiff::Timestamp;
+use orchestrator::kind::Kinds;
+use orchestrator::load::{self, Definition};
+use orchestrator::plan::{Interval, PlanRequest};
+use orchestrator::scheduler::Scheduled;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
+
+pub(super) struct Pipelines {
+    dir: PathBuf,
+    profile: Option<String>,
+    kinds: Kinds,
+    /// By name.
+    valid: BTreeMap<String, Pipeline>,
+    /// What was last said about each file, so that it is said once.
+    said: BTreeMap<PathBuf, String>,
+    watcher: Option<Watcher>,
+    watched: BTreeSet<PathBuf>,
+}
+
+/// The last valid version of a pipeline.
+struct Pipeline {
+    path: PathBuf,
+    name: String,
+    scheduled: Option<(Scheduled, Definition)>,
+}
+
+impl Pipelines {
+    /// Reads a directory. `outbox` is told when a file changes that the pipelines depend on.
+    pub(super) fn load(dir: &Path, profile: Option<String>, outbox: Sender<Message>) -> Pipelines {
+        let watcher = Watcher::new(outbox).inspect_err(|error| {
+            tracing::warn!(
+                "cannot watch for changes: {error}; a changed pipeline is read when it is due, a \
+                 new one when the daemon starts"
+            );
+        });
+        let mut pipelines = Pipelines {
+            dir: dir.to_owned(),
+            profile,
+            kinds: pipeline::kinds(),
+            valid: BTreeMap::new(),
+            said: BTreeMap::new(),
+            watcher: watcher.ok(),
+            watched: BTreeSet::new(),
+        };
+        pipelines.watch([dir.to_owned()].into());
+        pipelines.watch(pipeline::project_dir(dir).into_iter().collect());
+        pipelines.reload(Timestamp::now());
+        pipelines
+    }
+
+    /// The pipelines that have a schedule, by name.
+    pub(super) fn scheduled(&self) -> impl Iterator<Item = (&String, &Scheduled)> {
+        self.valid
+            .iter()
+            .filter_map(|(name, pipeline)| Some((name, &pipeline.scheduled.as_ref()?.0)))
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Scheduled> {
+        Some(&self.valid.get(name)?.scheduled.as_ref()?.0)
+    }
+
+    /// Reads the directory again. A file that is not valid keeps its last valid version, one that
+    /// is gone keeps none.
+    pub(super) fn reload(&mut self, now: Timestamp) {
+        let files = match validate::pipelines_in(&self.dir) {
+            Ok(files) => files,
+            Err(error) => {
+                tracing::error!("{error:#}; the pipelines stay as they were");
+                return;
+            }
+        };
+        let mut before = std::mem::take(&mut self.valid);
+        self.said.retain(|path, _| files.contains(path));
+        // A name stays with the file that has it.
+        let is_known = |path: &PathBuf| before.values().any(|old| old.path == *path);
+        let (known, new): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(is_known);
+        for path in known.into_iter().chain(new) {
+            let old = before.extract_if(.., |_, old| old.path == path).next();
+            let old = old.map(|(_, old)| old).filter(|old| !self.valid.contains_key(&old.name));
+            let (found, problems) = match self.load_file(&path, now, None) {
+                Ok(new) => (Some(new), None),
+                Err(problems) => (old, Some(problems)),
+            };
+            self.say(&path, found.as_ref(), problems);
+            if let Some(found) = found {
+                self.valid.insert(found.name.clone(), found);
+            }
+        }
+        self.watch(self.directories());
+    }
+
+    /// The definition and the request of a run that is due: of the file as it is now, or as it was
+    /// when it was last valid.
+    pub(super) fn prepare(
+        &mut self,
+        name: &str,
+        interval: Interval,
+        now: Timestamp,
+    ) -> Option<(&Definition, PlanRequest)> {
+        let path = self.valid.get(name)?.path.clone();
+        // If there are problems, the reload that the change leads to says so.
+        if let Ok(new) = self.load_file(&path, now, Some(interval))
+            && new.name == name
+            && new.scheduled.is_some()
+        {
+            self.valid.insert(name.to_owned(), new);
+        }
+        let (_, definition) = self.valid.get(name)?.scheduled.as_ref()?;
+        Some((definition, self.request(now, Some(interval))))
+    }
+
+    fn load_file(
+        &self,
+        path: &Path,
+        now: Timestamp,
+        interval: Option<Interval>,
+    ) -> Result<Pipeline, String> {
+        let (plan, _) = load::validate(path, &self.kinds, now).map_err(|p| p.render(false))?;
+        let name = plan.pipeline.clone();
+        if let Some(other) = self.valid.get(&name).filter(|other| other.path != path) {
+            let other = other.path.display();
+            return Err(format!(
+                "`{name}` is also the name of the pipeline in `{other}`; rename one\n"
+            ));
+        }
+        let mut scheduled = None;
+        if plan.schedule.is_some() {
+            // A schedule gives no values to params: each must have a default.
+            let request = self.request(now, interval);
+            let (definition, plan, _) = load::load_and_plan(path, &self.kinds, &request)
+                .map_err(|problems| problems.render(false))?;
+            if plan.pipeline != name {
+                return Err("the file is being changed\n".to_owned());
+            }
+            // The plan would not be, if its schedule had no timetable.
+            scheduled = Scheduled::of(&plan).ok().flatten().map(|when| (when, definition));
+        }
+        Ok(Pipeline { path: path.to_owned(), name, scheduled })
+    }
+
+    fn request(&self, now: Timestamp, interval: Option<Interval>) -> PlanRequest {
+        PlanRequest { profile: self.profile.clone(), interval, ..PlanRequest::new(now) }
+    }
+
+    fn say(&mut self, path: &Path, version: Option<&Pipeline>, problems: Option<String>) {
+        let text = match (&problems, version) {
+            (None, version) => version.map_or_else(String::new, Pipeline::words),
+            (Some(problems), None) => problems.clone(),
+            (Some(problems), Some(_)) => format!("{problems}its last valid version goes on\n"),
+        };
+        let before = self.said.insert(path.to_owned(), text.clone());
+        if before.is_some_and(|before| before == text) {
+            return;
+        }
+        let path = path.display();
+        match problems {
+            None => tracing::info!("`{path}`: {text}"),
+            Some(_) => tracing::error!("`{path}` has problems\n{text}"),
+        }
+    }
+
+    /// Where the files lie that the pipelines refer to.
+    fn directories(&self) -> BTreeSet<PathBuf> {
+        let definitions = self.valid.values().filter_map(|pipeline| pipeline.scheduled.as_ref());
+        let files = definitions.flat_map(|(_, definition)| {
+            definition.files.keys().map(|path| PathBuf::from(definition.shown_path(path)))
+        });
+        files.filter_map(|file| file.parent().map(Path::to_owned)).collect()
+    }
+
+    fn watch(&mut self, directories: BTreeSet<PathBuf>) {
+        let Some(watcher) = &self.watcher else { return };
+        for directory in directories {
+            // An empty path stands for the current directory.
+            let directory = Path::new(".").join(directory);
+            if self.watched.contains(&directory) {
+                continue;
+            }
+            match watcher.watch(&directory) {
+                Ok(()) => drop(self.watched.insert(directory)),
+                Err(error) => tracing::warn!("cannot watch `{}`: {error}", directory.display()),
+            }
+        }
+    }
+}
+
+impl Pipeline {
+    fn words(&self) -> String {
+        match &self.scheduled {
+            Some((scheduled, _)) => format!("{} {}", self.name, scheduled.timetable().words()),
+            None => format!("{} has no schedule", self.name),
+        }
+    }
+}
