@@ -1,5 +1,6 @@
 //! tidemill: data pipelines in YAML that survive being killed, and explain themselves.
 
+mod backfill;
 mod cancel;
 mod datasets;
 mod doctor;
@@ -11,12 +12,14 @@ mod output;
 mod pause;
 mod pipeline;
 mod plan;
+mod process;
 mod progress;
 mod query;
 mod run;
 mod schedule;
 mod serve;
 mod show;
+mod signals;
 mod summary;
 mod terminal;
 mod validate;
@@ -109,6 +112,8 @@ enum Verb {
     Pause(pause::Arguments),
     /// Make runs of a pipeline's schedule again
     Unpause(pause::Arguments),
+    /// Make runs for intervals of the past
+    Backfill(backfill::Arguments),
     /// List runs, newest first
     History(history::Arguments),
     /// Show one run: its tasks, attempts, rows, and why something failed
@@ -149,6 +154,7 @@ fn main() -> ExitCode {
         Verb::Plan(arguments) => plan::run(&cli.common, &arguments),
         Verb::Schedule(arguments) => schedule::run(&cli.common, &arguments),
         Verb::Serve(arguments) => serve::run(&cli.common, &arguments),
+        Verb::Backfill(arguments) => backfill::run(&cli.common, &arguments),
         Verb::Pause(arguments) => pause::run(&cli.common, &arguments, true),
         Verb::Unpause(arguments) => pause::run(&cli.common, &arguments, false),
         Verb::History(arguments) => history::run(&cli.common, &arguments),

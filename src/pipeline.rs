@@ -35,7 +35,8 @@ pub struct Choice {
     from: Vec<String>,
 }
 
-fn parse_setting(text: &str) -> std::result::Result<(String, String), String> {
+/// The name and value of `--set`.
+pub fn parse_setting(text: &str) -> std::result::Result<(String, String), String> {
     let (name, value) =
         text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form NAME=VALUE"))?;
     Ok((name.to_owned(), value.to_owned()))

@@ -1,16 +1,14 @@
-//! The processes of runs.
+//! The processes of runs that others wait for.
 
-use super::daemon::Message;
 use anyhow::{Context, Result};
 use orchestrator::run::ownership::{self, RunLock};
 use std::fs::OpenOptions;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::mpsc::Sender;
 
 /// Starts the process of a run whose lock is taken, and hands the lock over to it.
-pub(super) fn start(program: &Path, data_dir: &Path, run: &str, lock: RunLock) -> Result<Child> {
+pub fn start(program: &Path, data_dir: &Path, run: &str, lock: RunLock) -> Result<Child> {
     let path = ownership::run_directory(data_dir, run).join("output.log");
     let output = OpenOptions::new()
         .create(true)
@@ -32,11 +30,11 @@ pub(super) fn start(program: &Path, data_dir: &Path, run: &str, lock: RunLock) -
 
 /// Tells when the run has no process any more: at once, by waiting for its child, or for its lock
 /// where another process has started it.
-pub(super) fn tell_its_end(
+pub fn tell_its_end(
     data_dir: PathBuf,
     run: String,
     child: Option<Child>,
-    outbox: Sender<Message>,
+    tell: impl FnOnce(String) + Send + 'static,
 ) -> Result<()> {
     let name = format!("run {run}");
     let waiting = move || {
@@ -47,8 +45,7 @@ pub(super) fn tell_its_end(
         if let Err(error) = waited {
             tracing::error!("cannot wait for the end of run {run}: {error}");
         }
-        // Nobody listens any more when the daemon ends.
-        let _ = outbox.send(Message::RunEnded(run));
+        tell(run);
     };
     std::thread::Builder::new().name(name).spawn(waiting).context("cannot start a thread")?;
     Ok(())

@@ -6,10 +6,9 @@
 
 mod daemon;
 mod pipelines;
-mod process;
 mod watch;
 
-use crate::{Common, OK, pipeline};
+use crate::{Common, OK, pipeline, signals};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use daemon::{Daemon, Message};
@@ -18,7 +17,7 @@ use pipelines::Pipelines;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::channel;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -63,7 +62,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     let (outbox, inbox) = channel();
     let pipelines = Pipelines::load(dir, profile.clone(), outbox.clone());
     let mut daemon = Daemon::new(data_dir, store, pipelines, outbox.clone())?;
-    listen_to_signals(outbox)?;
+    signals::each(move || outbox.send(Message::Stop).is_ok())?;
     daemon.run(&inbox, *on_stop);
     Ok(OK)
 }
@@ -94,29 +93,4 @@ fn only_daemon(data_dir: &Path) -> Result<File> {
     }
     file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).with_context(doing)?;
     Ok(file)
-}
-
-fn listen_to_signals(outbox: Sender<Message>) -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut interrupt, mut terminate) = runtime.block_on(async {
-        Ok::<_, std::io::Error>((
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-        ))
-    })?;
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        runtime.block_on(async {
-            loop {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-                if outbox.send(Message::Stop).is_err() {
-                    return;
-                }
-            }
-        });
-    })?;
-    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::OnStop;
 use super::pipelines::Pipelines;
-use super::process;
+use crate::process;
 use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
 use orchestrator::plan::Interval;
@@ -210,7 +210,9 @@ impl Daemon {
     }
 
     fn active_of(&self, pipeline: &str) -> Vec<String> {
-        let of = self.active.iter().filter(|(_, run)| run.pipeline == pipeline);
+        // A backfill never holds back what is due.
+        let counts = |run: &Active| run.pipeline == pipeline && run.trigger != Trigger::Backfill;
+        let of = self.active.iter().filter(|(_, run)| counts(run));
         of.map(|(id, _)| id.clone()).collect()
     }
 
@@ -262,7 +264,11 @@ impl Daemon {
         let child: Option<Child> = lock
             .map(|lock| process::start(&self.program, &self.data_dir, run, lock))
             .transpose()?;
-        process::tell_its_end(self.data_dir.clone(), run.to_owned(), child, self.outbox.clone())
+        let outbox = self.outbox.clone();
+        process::tell_its_end(self.data_dir.clone(), run.to_owned(), child, move |run| {
+            // Nobody listens any more when the daemon ends.
+            let _ = outbox.send(Message::RunEnded(run));
+        })
     }
 
     /// Finds runs that others have started: by hand, or earlier daemons.
@@ -298,8 +304,8 @@ impl Daemon {
     fn died(&mut self, row: &RunRow) {
         let RunRow { id, pipeline, trigger, epoch, .. } = row;
         self.active.remove(id);
-        // Whoever has started a run by hand decides about it.
-        if *trigger == Trigger::Manual {
+        // Whoever has started another one decides about it.
+        if *trigger != Trigger::Schedule {
             return;
         }
         let deaths = self.deaths.get(id).copied().unwrap_or(0).max(*epoch);

@@ -1,5 +1,6 @@
 //! End-to-end tests: they drive the binary as a person does.
 
+mod backfill;
 mod bad_input;
 mod cluster;
 mod crash;

@@ -135,6 +135,25 @@ impl Store {
         }
     }
 
+    /// The runs of a pipeline whose intervals begin in `span`, oldest first.
+    pub fn runs_about(
+        &mut self,
+        pipeline: &str,
+        span: Interval,
+    ) -> Result<Vec<RunRow>, StoreError> {
+        let (start, end) = (span.start.as_microsecond(), span.end.as_microsecond());
+        self.sqlite(|connection| {
+            connection
+                .prepare_cached(&format!(
+                    "select {RUN_COLUMNS} from runs
+                     where pipeline = ? and interval_start >= ? and interval_start < ?
+                     order by created_at"
+                ))?
+                .query_map(params![pipeline, start, end], run_row)?
+                .collect()
+        })
+    }
+
     /// The runs that have not ended, oldest first.
     pub fn open_runs(&mut self) -> Result<Vec<RunRow>, StoreError> {
         self.sqlite(|connection| {

@@ -27,15 +27,18 @@ pub enum Trigger {
     /// A person, at the command line.
     Manual,
     Schedule,
+    /// A person, for many intervals at once.
+    Backfill,
 }
 
 impl Trigger {
-    const ALL: [Trigger; 2] = [Trigger::Manual, Trigger::Schedule];
+    const ALL: [Trigger; 3] = [Trigger::Manual, Trigger::Schedule, Trigger::Backfill];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Trigger::Manual => "manual",
             Trigger::Schedule => "schedule",
+            Trigger::Backfill => "backfill",
         }
     }
 }
@@ -65,8 +68,8 @@ pub struct Record {
 }
 
 impl Store {
-    /// Creates a run, unless `max_active` runs of its pipeline are active already: the ids of
-    /// those come back. `alive` tells whether a run that has not ended has a process.
+    /// Creates a run, unless `max_active` runs of its pipeline are active already, those of a
+    /// backfill not counted: the ids of those come back. `alive` tells whether a run that has not ended has a process.
     pub fn create_run(
         &mut self,
         run: &NewRun,
@@ -77,7 +80,10 @@ impl Store {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let active: Vec<String> = transaction
-                .prepare_cached("select id from runs where pipeline = ? and state = 'running'")?
+                .prepare_cached(
+                    "select id from runs
+                     where pipeline = ? and state = 'running' and trigger <> 'backfill'",
+                )?
                 .query_map([&run.pipeline], |row| row.get(0))?
                 .collect::<rusqlite::Result<Vec<String>>>()?
                 .into_iter()
