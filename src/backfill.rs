@@ -1,7 +1,7 @@
 //! `tidemill backfill`: runs for intervals of the past.
 
 use crate::pipeline::{self, parse_setting, print};
-use crate::{CANCELLED, Common, FAILED, INVALID, OK, output, process};
+use crate::{CANCELLED, Common, FAILED, INVALID, OK, output, process, signals};
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -12,7 +12,7 @@ use orchestrator::load::{self, Definition};
 use orchestrator::plan::{Interval, PlanRequest};
 use orchestrator::run::ownership::RunLock;
 use orchestrator::scheduler::Scheduled;
-use orchestrator::store::{NewRun, RunRow, RunStatus, Store, Trigger};
+use orchestrator::store::{RunRow, RunStatus, Store, Trigger};
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -102,7 +102,8 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
         return Ok(OK);
     }
     let (outbox, inbox) = channel();
-    listen_to_signals(outbox.clone())?;
+    let tell = outbox.clone();
+    signals::each(move || tell.send(Message::Stop).is_ok())?;
     let program = std::env::current_exe().context("cannot find the program of tidemill")?;
     let mut backfill = Backfill {
         program,
@@ -250,28 +251,28 @@ impl Backfill<'_> {
     }
 
     fn start(&mut self, interval: Interval, step: Step) -> Result<()> {
-        let (run, is_new) = match step {
-            Step::Resume(run) => (run, false),
-            _ => (uuid::Uuid::now_v7().simple().to_string(), true),
+        let lock = |run: &str| {
+            RunLock::acquire(&self.data_dir, run)
+                .with_context(|| format!("cannot lock run {run}"))?
+                .with_context(|| format!("run {run} has just been taken over by another process"))
         };
-        let lock = RunLock::acquire(&self.data_dir, &run)
-            .with_context(|| format!("cannot lock run {run}"))?
-            .with_context(|| format!("run {run} has just been taken over by another process"))?;
-        if is_new {
-            let new = NewRun {
-                id: run.clone(),
-                pipeline: self.pipeline.clone(),
-                created_at: Timestamp::now(),
-                interval,
-                definition_digest: self.definition.digest(),
-                definition: serde_json::to_string(&self.definition)?,
-                request: serde_json::to_string(&(self.request)(interval))?,
-                trigger: Trigger::Backfill,
-            };
-            // As many as --parallel says may be active, beside all others.
-            let made = self.store.create_run(&new, usize::MAX, |_| false)?;
-            debug_assert!(made.is_ok(), "there is no limit");
-        }
+        let (run, lock) = match step {
+            Step::Resume(run) => {
+                let lock = lock(&run)?;
+                (run, lock)
+            }
+            _ => {
+                let request = (self.request)(interval);
+                let (definition, pipeline) = (&self.definition, &self.pipeline);
+                let new =
+                    pipeline::new_run(definition, &request, pipeline, interval, Trigger::Backfill)?;
+                let lock = lock(&new.id)?;
+                // As many as --parallel says may be active, beside all others.
+                let made = self.store.create_run(&new, usize::MAX, |_| false)?;
+                debug_assert!(made.is_ok(), "there is no limit");
+                (new.id, lock)
+            }
+        };
         let child = process::start(&self.program, &self.data_dir, &run, lock)?;
         let outbox = self.outbox.clone();
         process::tell_its_end(self.data_dir.clone(), run.clone(), Some(child), move |run| {
@@ -296,8 +297,4 @@ impl Backfill<'_> {
         ))?;
         Ok(())
     }
-}
-
-fn listen_to_signals(outbox: Sender<Message>) -> Result<()> {
-    crate::signals::each(move || outbox.send(Message::Stop).is_ok())
 }

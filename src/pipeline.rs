@@ -11,7 +11,7 @@ use orchestrator::plan::{self, Interval, Plan, PlanRequest};
 use orchestrator::preflight;
 use orchestrator::project;
 use orchestrator::run::ownership;
-use orchestrator::store::{RunRow, RunStatus, Store, StoredRun};
+use orchestrator::store::{NewRun, RunRow, RunStatus, Store, StoredRun, Trigger};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -128,6 +128,26 @@ pub fn prepare(file: &Path, choice: &Choice, now: Timestamp) -> Option<Prepared>
             None
         }
     }
+}
+
+/// A run that is to be made now, with an id of its own.
+pub fn new_run(
+    definition: &Definition,
+    request: &PlanRequest,
+    pipeline: &str,
+    interval: Interval,
+    trigger: Trigger,
+) -> Result<NewRun> {
+    Ok(NewRun {
+        id: uuid::Uuid::now_v7().simple().to_string(),
+        pipeline: pipeline.to_owned(),
+        created_at: Timestamp::now(),
+        interval,
+        definition_digest: definition.digest(),
+        definition: serde_json::to_string(definition)?,
+        request: serde_json::to_string(request)?,
+        trigger,
+    })
 }
 
 /// A run's pipeline, as it was when the run began.

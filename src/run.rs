@@ -12,7 +12,7 @@ use orchestrator::event::RunEnd;
 use orchestrator::kind::Catalog;
 use orchestrator::run::ownership::{self, RunLock};
 use orchestrator::run::{Canceller, Driver, Run, RunState};
-use orchestrator::store::{NewRun, RunStatus, Store, Trigger};
+use orchestrator::store::{RunStatus, Store, Trigger};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
@@ -91,16 +91,9 @@ fn new_run(
         return Ok(Err(INVALID));
     }
     let mut store = Store::open(&data_dir)?;
-    let new = NewRun {
-        id: uuid::Uuid::now_v7().simple().to_string(),
-        pipeline: prepared.plan.pipeline.clone(),
-        created_at: now,
-        interval: prepared.plan.interval,
-        definition_digest: prepared.definition.digest(),
-        definition: serde_json::to_string(&prepared.definition)?,
-        request: serde_json::to_string(&prepared.request)?,
-        trigger: Trigger::Manual,
-    };
+    let Prepared { definition, request, plan } = &prepared;
+    let new =
+        pipeline::new_run(definition, request, &plan.pipeline, plan.interval, Trigger::Manual)?;
     let max_active = prepared.plan.max_active_runs as usize;
     // The lock comes first: a run in the store that nobody has locked counts as crashed, and
     // another process could start beside it.

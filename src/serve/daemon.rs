@@ -2,13 +2,13 @@
 
 use super::OnStop;
 use super::pipelines::Pipelines;
-use crate::process;
+use crate::{pipeline, process};
 use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
 use orchestrator::plan::Interval;
 use orchestrator::run::ownership::{self, RunLock};
 use orchestrator::scheduler::Decision;
-use orchestrator::store::{NewRun, RunRow, Store, StoreError, Trigger};
+use orchestrator::store::{RunRow, Store, StoreError, Trigger};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Child;
@@ -187,20 +187,21 @@ impl Daemon {
             return Ok(());
         };
         let mut standing = self.store.standing(name, scheduled.identity(), now)?;
-        if scheduled.next(&standing).is_some_and(|next| next <= now) {
+        let is_due = scheduled.next(&standing).is_some_and(|next| next <= now);
+        if is_due || !standing.queued.is_empty() {
             self.find_runs()?;
             standing.active = self.active_of(name);
+        }
+        if is_due {
             let decision = scheduled.decide(&standing, now);
             self.store.record_decision(name, &decision, now)?;
             report(name, &decision);
+            let active = standing.active;
             standing = self.store.standing(name, scheduled.identity(), now)?;
+            standing.active = active;
         }
-        if !standing.queued.is_empty() {
-            self.find_runs()?;
-            standing.active = self.active_of(name);
-            for interval in standing.queued.iter().take(scheduled.room(&standing)) {
-                self.start(name, *interval, now)?;
-            }
+        for interval in standing.queued.iter().take(scheduled.room(&standing)) {
+            self.start(name, *interval, now)?;
         }
         match scheduled.next(&standing) {
             Some(next) => self.due.insert(name.to_owned(), next),
@@ -221,16 +222,7 @@ impl Daemon {
         let Some((definition, request)) = self.pipelines.prepare(name, interval, now) else {
             return Ok(());
         };
-        let run = NewRun {
-            id: uuid::Uuid::now_v7().simple().to_string(),
-            pipeline: name.to_owned(),
-            created_at: now,
-            interval,
-            definition_digest: definition.digest(),
-            definition: serde_json::to_string(definition)?,
-            request: serde_json::to_string(&request)?,
-            trigger: Trigger::Schedule,
-        };
+        let run = pipeline::new_run(definition, &request, name, interval, Trigger::Schedule)?;
         // The lock comes first: a run in the store that nobody has locked counts as crashed.
         let lock = self.lock(&run.id)?.context("a new run is locked by another process")?;
         let made = self.store.start_fire(&run);
