@@ -8,6 +8,7 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY orchestrator orchestrator
 COPY tasks tasks
+COPY web-ui web-ui
 COPY src src
 # A member of the workspace: cargo reads its manifest, and builds nothing of it.
 COPY xtask xtask

@@ -24,7 +24,11 @@ pub struct Arguments {
 
 pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     let (mut store, data_dir) = pipeline::open_store(common)?;
-    let filter = RunFilter { pipeline: arguments.pipeline.clone(), limit: Some(arguments.limit) };
+    let filter = RunFilter {
+        pipeline: arguments.pipeline.clone(),
+        limit: Some(arguments.limit),
+        ..RunFilter::default()
+    };
     let rows = store.runs(&filter)?;
     if arguments.output == Format::Json {
         let runs: Vec<_> = rows

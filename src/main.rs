@@ -147,7 +147,8 @@ fn main() -> ExitCode {
     let bars = MultiProgress::new();
     // What a daemon does can only be seen in what it says.
     let verbose = cli.common.verbose + u8::from(matches!(cli.verb, Verb::Serve(_)));
-    terminal::init(verbose, &bars);
+    let json = matches!(&cli.verb, Verb::Serve(arguments) if arguments.logs_json());
+    terminal::init(verbose, json, &bars);
     let done = match cli.verb {
         Verb::Run(arguments) => run::run(&cli.common, arguments, bars),
         Verb::Validate(arguments) => validate::run(&arguments),

@@ -7,10 +7,10 @@ use orchestrator::attempt::Profile;
 use orchestrator::diagnostic::Problems;
 use orchestrator::kind::Kinds;
 use orchestrator::load::{self, Definition};
-use orchestrator::plan::{self, Interval, Plan, PlanRequest};
+use orchestrator::plan::{Interval, PlanRequest};
 use orchestrator::preflight;
 use orchestrator::project;
-use orchestrator::run::ownership;
+use orchestrator::run::{Restored, ownership};
 use orchestrator::store::{NewRun, RunRow, RunStatus, Store, StoredRun, Trigger};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,20 +61,6 @@ fn parse_day(text: &str) -> std::result::Result<Interval, String> {
     Interval::of_day(date).map_err(|error| error.to_string())
 }
 
-/// A pipeline that can be run.
-pub struct Prepared {
-    pub definition: Definition,
-    pub request: PlanRequest,
-    pub plan: Arc<Plan>,
-}
-
-impl Prepared {
-    pub fn profile(&self) -> Profile {
-        let settings = self.definition.profiles.get(&self.plan.profile).cloned();
-        Profile { name: self.plan.profile.clone(), settings: settings.unwrap_or_default() }
-    }
-}
-
 /// A profile of the project that the current directory belongs to; its default if none is named.
 pub fn profile(name: Option<&str>) -> Result<Profile> {
     let project = find_project(Path::new("."))?;
@@ -116,12 +102,12 @@ pub fn complain(problems: &Problems) {
 }
 
 /// Loads and plans a pipeline; `None` if it has problems, which are then on standard error.
-pub fn prepare(file: &Path, choice: &Choice, now: Timestamp) -> Option<Prepared> {
+pub fn prepare(file: &Path, choice: &Choice, now: Timestamp) -> Option<Restored> {
     let request = choice.request(now);
     match load::load_and_plan(file, &kinds(), &request) {
         Ok((definition, plan, warnings)) => {
             complain(&Problems { diagnostics: warnings, sources: definition.sources() });
-            Some(Prepared { plan: Arc::new(plan), definition, request })
+            Some(Restored { plan: Arc::new(plan), definition, request })
         }
         Err(problems) => {
             complain(&problems);
@@ -151,26 +137,13 @@ pub fn new_run(
 }
 
 /// A run's pipeline, as it was when the run began.
-pub fn restore(run: &StoredRun) -> Result<Prepared> {
-    let definition: Definition = serde_json::from_str(&run.definition)?;
-    let request: PlanRequest = serde_json::from_str(&run.request)?;
-    match plan::plan(&definition, &kinds(), &request) {
-        Ok((plan, _)) => Ok(Prepared { plan: Arc::new(plan), definition, request }),
-        Err(diagnostics) => {
-            let problems = Problems { diagnostics, sources: definition.sources() };
-            bail!(
-                "this version of tidemill no longer understands the definition that run {} was \
-                 started with:\n{}",
-                run.id,
-                problems.render(false)
-            )
-        }
-    }
+pub fn restore(run: &StoredRun) -> Result<Restored> {
+    Ok(Restored::of(run, &kinds())?)
 }
 
 /// Whether what nobody in the run writes is there to be read; problems go to standard error.
 pub fn preflight(
-    prepared: &Prepared,
+    prepared: &Restored,
     data_dir: &Path,
     runtime: &tokio::runtime::Runtime,
 ) -> Result<bool> {

@@ -2,15 +2,16 @@
 //! terminal, or JSON lines.
 
 use crate::output;
-use crate::summary::Times;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::SignedDuration;
 use orchestrator::attempt::Progress;
 use orchestrator::event::{AttemptResult, Event};
-use orchestrator::run::{Observer, Phase, RunState};
+use orchestrator::run::counters::{self, Counted};
+use orchestrator::run::{Observer, Phase, RunState, Timeline};
 use orchestrator::store::Record;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,13 +42,17 @@ pub struct Display {
 
 #[derive(Default)]
 struct Shared {
-    times: Times,
+    times: Timeline,
     /// Attempts at work, by task.
     active: BTreeMap<String, Active>,
+    /// Where their counters are written to, and when they were.
+    directory: Option<PathBuf>,
+    written: Option<Instant>,
     name_width: usize,
 }
 
 struct Active {
+    attempt: u32,
     progress: Arc<Progress>,
     bar: ProgressBar,
     started: Instant,
@@ -66,8 +71,13 @@ impl Display {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Writes what attempts count to a directory, for others to see.
+    pub fn write_to(&self, run_directory: PathBuf) {
+        self.lock().directory = Some(run_directory);
+    }
+
     /// The times of the run so far.
-    pub fn times(&self) -> Times {
+    pub fn times(&self) -> Timeline {
         self.lock().times.clone()
     }
 
@@ -86,6 +96,7 @@ impl Display {
                 Style::Plain | Style::Json => {}
             }
         }
+        shared.write_counters();
     }
 
     /// Takes the live lines off the screen.
@@ -145,6 +156,31 @@ impl Display {
     }
 }
 
+impl Shared {
+    /// About once a second, and once more when nothing is at work any longer.
+    fn write_counters(&mut self) {
+        let Some(directory) = &self.directory else { return };
+        let due = match (self.active.is_empty(), self.written) {
+            (true, written) => written.is_some(),
+            (false, written) => written.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)),
+        };
+        if !due {
+            return;
+        }
+        self.written = (!self.active.is_empty()).then(Instant::now);
+        let counted = |active: &Active| Counted {
+            attempt: active.attempt,
+            counts: active.progress.counts(),
+            share: active.progress.share(),
+        };
+        let all = self.active.iter().map(|(task, active)| (task.clone(), counted(active)));
+        // Whoever watches sees no news then; the run goes on.
+        if let Err(error) = counters::write(directory, &all.collect()) {
+            tracing::debug!("cannot write the counters of the run: {error}");
+        }
+    }
+}
+
 impl Observer for Display {
     fn events(&self, state: &RunState, records: &[Record]) {
         let mut shared = self.lock();
@@ -165,11 +201,11 @@ impl Observer for Display {
         }
     }
 
-    fn progress(&self, task: &str, _attempt: u32, progress: &Arc<Progress>) {
+    fn progress(&self, task: &str, attempt: u32, progress: &Arc<Progress>) {
         let bar = self.bars.add(ProgressBar::no_length());
         bar.set_style(ProgressStyle::with_template("{msg}").expect("a template without errors"));
         let now = Instant::now();
-        let active = Active { progress: progress.clone(), bar, started: now, said: now };
+        let active = Active { attempt, progress: progress.clone(), bar, started: now, said: now };
         self.lock().active.insert(task.to_owned(), active);
     }
 }
@@ -193,7 +229,7 @@ fn succeeded(state: &RunState, shared: &Shared, task: &str) -> String {
         let rows = counts.rows_out.max(counts.rows_in);
         line.push_str(&figures(rows, counts.bytes_out));
     }
-    if let Some(duration) = shared.times.task(task) {
+    if let Some(duration) = shared.times.task(task, jiff::Timestamp::now()) {
         line.push_str(&format!("  {:>11}", output::duration(duration)));
     }
     line

@@ -4,8 +4,12 @@ use crate::pipeline;
 use crate::{Common, OK};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use jiff::{SignedDuration, Timestamp};
+use orchestrator::attempt::TaskError;
+use orchestrator::store::{QueryRow, Store};
 use std::io::Read;
 use std::path::Path;
+use std::time::Instant;
 use tasks::engine::query::{RowFormat, query, write_rows};
 use tasks::engine::{Engine, EngineOptions};
 
@@ -48,6 +52,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
         Output::Json => RowFormat::Json,
     };
     let engine = Engine::new(EngineOptions::default());
+    let (at, began) = (Timestamp::now(), Instant::now());
     let done = runtime.block_on(async {
         let rows = query(&engine, &places, &sql, &spill).await?;
         let mut out = std::io::BufWriter::new(std::io::stdout());
@@ -55,6 +60,27 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     });
     // Only scratch files of this query.
     let _ = std::fs::remove_dir_all(&spill);
+    note(&data_dir, sql, at, began, &done);
     done?;
     Ok(OK)
+}
+
+/// Keeps what was asked, for the statistics; where nothing has run yet, there is no place for it.
+fn note(
+    data_dir: &Path,
+    sql: String,
+    at: Timestamp,
+    began: Instant,
+    done: &Result<u64, TaskError>,
+) {
+    let took = SignedDuration::try_from(began.elapsed()).unwrap_or(SignedDuration::MAX);
+    let result = done.as_ref().copied().map_err(ToString::to_string);
+    let noted = Store::open_existing(data_dir).and_then(|store| match store {
+        Some(mut store) => store.record_query(&QueryRow { at, sql, took, result }),
+        None => Ok(()),
+    });
+    // The answer matters more.
+    if let Err(error) = noted {
+        tracing::warn!("the query is not in the statistics: {error}");
+    }
 }

@@ -1,6 +1,6 @@
 //! `tidemill run`
 
-use crate::pipeline::{self, Prepared, print};
+use crate::pipeline::{self, print};
 use crate::progress::{Display, Style};
 use crate::{BUSY, CANCELLED, Common, FAILED, Format, INVALID, OK, output, summary};
 use anyhow::{Context, Result, bail};
@@ -11,7 +11,7 @@ use orchestrator::dataset::Scheme;
 use orchestrator::event::RunEnd;
 use orchestrator::kind::Catalog;
 use orchestrator::run::ownership::{self, RunLock};
-use orchestrator::run::{Canceller, Driver, Run, RunState};
+use orchestrator::run::{Canceller, Driver, Restored, Run, RunState};
 use orchestrator::store::{RunStatus, Store, Trigger};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,7 +55,7 @@ pub struct Arguments {
 struct Ready {
     id: String,
     lock: RunLock,
-    prepared: Prepared,
+    prepared: Restored,
     store: Store,
     data_dir: PathBuf,
 }
@@ -91,7 +91,7 @@ fn new_run(
         return Ok(Err(INVALID));
     }
     let mut store = Store::open(&data_dir)?;
-    let Prepared { definition, request, plan } = &prepared;
+    let Restored { definition, request, plan } = &prepared;
     let new =
         pipeline::new_run(definition, request, &plan.pipeline, plan.interval, Trigger::Manual)?;
     let max_active = prepared.plan.max_active_runs as usize;
@@ -149,6 +149,8 @@ fn resumable(common: &Common, text: &str) -> Result<Ready> {
     let lock = lock(&data_dir, &row.id)?
         .with_context(|| format!("run {} has just been taken over by another process", row.id))?;
     let prepared = pipeline::restore(&store.stored_run(&row.id)?)?;
+    // Who resumes a run wants it to go on, whatever was asked of the process that died.
+    store.forget_requests(&row.id)?;
     Ok(Ready { id: row.id, lock, prepared, store, data_dir })
 }
 
@@ -180,6 +182,7 @@ fn drive(
     let Ready { id, lock, prepared, store, data_dir } = ready;
     let plan = prepared.plan.clone();
     display.say(&format!("{}, run {id} for {}", plan.pipeline, pipeline::interval(plan.interval)));
+    display.write_to(ownership::run_directory(&data_dir, &id));
     let catalog = tasks::catalog(&prepared.profile(), &data_dir)?;
     let run = Run {
         plan: plan.clone(),

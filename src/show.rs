@@ -2,11 +2,11 @@
 
 use crate::output::{self, Align, Table};
 use crate::pipeline::{self, print};
-use crate::summary::{self, Times};
+use crate::summary;
 use crate::{Common, Format, OK};
 use anyhow::Result;
 use orchestrator::event::{AttemptResult, Event};
-use orchestrator::run::RunState;
+use orchestrator::run::{RunState, Timeline};
 use orchestrator::store::Record;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -42,7 +42,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     let stored = store.stored_run(&row.id)?;
     let plan = pipeline::restore(&stored)?.plan;
     let mut state = RunState::new(plan, &row.id, 1);
-    let mut times = Times::default();
+    let mut times = Timeline::default();
     for record in &records {
         state.apply(&record.event)?;
         times.record(record);

@@ -3,13 +3,14 @@
 use indicatif::MultiProgress;
 use orchestrator::log::AttemptLogs;
 use std::io::{self, Write};
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Sends events to the terminal by `-v` or `RUST_LOG`, and those of attempts to their log files.
-pub fn init(verbose: u8, bars: &MultiProgress) {
+/// `json`: a JSON object for each, for programs.
+pub fn init(verbose: u8, json: bool, bars: &MultiProgress) {
     let default = match verbose {
         0 => "off",
         1 => "info",
@@ -17,13 +18,24 @@ pub fn init(verbose: u8, bars: &MultiProgress) {
         _ => "trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let terminal = tracing_subscriber::fmt::layer()
-        .with_writer(Beside(bars.clone()))
-        .with_ansi(anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never)
-        .with_filter(filter);
+    let color = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
+    let terminal = tracing_subscriber::fmt::layer().with_writer(Beside(bars.clone()));
+    let terminal = match json {
+        true => terminal.json().flatten_event(true).boxed(),
+        false => terminal.with_ansi(color).boxed(),
+    };
     tracing_subscriber::registry()
-        .with(terminal)
-        .with(AttemptLogs.with_filter(LevelFilter::INFO))
+        .with(terminal.with_filter(filter))
+        // What libraries do is of interest when it goes wrong.
+        .with(
+            AttemptLogs.with_filter(
+                Targets::new()
+                    .with_default(LevelFilter::WARN)
+                    .with_target("tidemill", LevelFilter::INFO)
+                    // What commands say.
+                    .with_targets(["stdout", "stderr"].map(|said| (said, LevelFilter::INFO))),
+            ),
+        )
         .init();
 }
 

@@ -12,6 +12,7 @@ pub mod diagnostic;
 pub mod duration;
 pub mod event;
 pub mod failpoint;
+pub mod figures;
 pub mod kind;
 pub mod load;
 pub mod log;

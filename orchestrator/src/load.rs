@@ -8,6 +8,7 @@ use crate::kind::{Files, Kinds};
 use crate::plan::{self, Leeway, Plan, PlanRequest};
 use crate::project::{Project, find_project};
 use crate::schema::nearest;
+use crate::spec::{self, Param};
 use crate::template::{self, Names, Part};
 use crate::yaml::{self, Node, Span, Tree};
 use indexmap::IndexMap;
@@ -75,6 +76,21 @@ impl Definition {
         dir.join(path).display().to_string()
     }
 
+    /// The line of the pipeline's file that holds the value at a path of keys, from 1.
+    pub fn line_of(&self, path: &[&str]) -> Option<usize> {
+        let tree = self.tree().ok()?;
+        let (last, parents) = path.split_last()?;
+        let parent = parents.iter().try_fold(&*tree, |node, key| node.get(key))?;
+        let start = parent.entry(last)?.key_span.start;
+        Some(diagnostic::line_and_column(&self.pipeline.text, start as usize).0)
+    }
+
+    /// The params of the pipeline, by name.
+    pub fn params(&self) -> IndexMap<String, Param> {
+        let read = self.tree().ok().and_then(|tree| spec::read(&self.pipeline.path, &tree).ok());
+        read.map(|spec| spec.pipeline.params.clone()).unwrap_or_default()
+    }
+
     /// The pipeline's tree. A definition is only made of a text that parses, so an error means
     /// that a stored one was damaged.
     pub(crate) fn tree(&self) -> Result<Arc<Node>, Box<Diagnostic>> {
@@ -110,12 +126,28 @@ pub fn load_and_plan(
 /// Everything that is wrong with a pipeline, without a run in mind: params may have no value.
 /// Gives the plan as far as it is known, and the warnings with the texts that they point into.
 pub fn validate(path: &Path, kinds: &Kinds, now: Timestamp) -> Result<(Plan, Problems), Problems> {
+    let (definition, plan, diagnostics) = without_run(path, kinds, &PlanRequest::new(now))?;
+    Ok((plan, Problems { diagnostics, sources: definition.sources() }))
+}
+
+/// As [`validate`], for who wants to look at the pipeline.
+pub fn inspect(
+    path: &Path,
+    kinds: &Kinds,
+    request: &PlanRequest,
+) -> Result<(Definition, Plan), Problems> {
+    let (definition, plan, _) = without_run(path, kinds, request)?;
+    Ok((definition, plan))
+}
+
+fn without_run(
+    path: &Path,
+    kinds: &Kinds,
+    request: &PlanRequest,
+) -> Result<(Definition, Plan, Vec<Diagnostic>), Problems> {
     let loaded = read(path, kinds)?;
     let leeway = Leeway { incomplete: loaded.incomplete, params: true };
-    let request = PlanRequest::new(now);
-    let (definition, plan, diagnostics) =
-        plan_loaded(loaded.definition, loaded.problems, kinds, &request, &leeway)?;
-    Ok((plan, Problems { diagnostics, sources: definition.sources() }))
+    plan_loaded(loaded.definition, loaded.problems, kinds, request, &leeway)
 }
 
 fn plan_loaded(

@@ -2,14 +2,19 @@
 
 mod advance;
 mod attempt;
+pub mod counters;
 mod driver;
 pub mod ownership;
+mod restore;
 mod retry;
 mod state;
+mod timeline;
 
 pub use advance::Conditions;
 pub use driver::{Canceller, Driver, Observer, Run, RunError};
+pub use restore::{RestoreError, Restored};
 pub use state::{Misfit, OutputState, Phase, RunState, TaskState};
+pub use timeline::{AttemptSpan, Timeline};
 
 use crate::template::{LateContext, LateTask};
 

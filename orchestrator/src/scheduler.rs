@@ -137,13 +137,19 @@ impl Scheduled {
         self.timetable.next(standing.decided_until)
     }
 
+    /// How many runs of the pipeline there may be at once.
+    pub fn max_active_runs(&self) -> usize {
+        self.max_active_runs
+    }
+
     /// How many of the queued fires may start now.
     pub fn room(&self, standing: &Standing) -> usize {
         self.max_active_runs.saturating_sub(standing.active.len())
     }
 
-    /// Decides what has become due.
-    pub fn decide(&self, standing: &Standing, now: Timestamp) -> Decision {
+    /// Decides what has become due. What has been due since `here` was not missed, however late it
+    /// is: somebody was there, and was kept from deciding.
+    pub fn decide(&self, standing: &Standing, now: Timestamp, here: Timestamp) -> Decision {
         let decided_until = standing.decided_until.max(now);
         let mut decision = Decision { decided_until, ..Decision::default() };
         // By `catch_up: latest`: the last one that was missed, until a later one is due.
@@ -157,7 +163,7 @@ impl Scheduled {
             let too_old = self.window.is_some_and(|window| age > window);
             match self.catch_up {
                 _ if standing.paused => decision.leave_out(due, Why::Paused),
-                _ if age <= ON_TIME => self.on_time(due, standing, &mut decision),
+                _ if age <= ON_TIME || due >= here => self.on_time(due, standing, &mut decision),
                 CatchUp::None => decision.leave_out(due, Why::Missed),
                 _ if too_old => decision.leave_out(due, Why::TooOld),
                 CatchUp::Latest => latest = Some(due),

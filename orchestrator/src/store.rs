@@ -4,14 +4,18 @@
 //! transaction, or hold what a run was started with. Several run processes, the daemon and readers
 //! share the file: WAL, short transactions, one fsync for each committed batch of events.
 
+mod datasets;
 mod fires;
 mod history;
 mod journal;
+mod queries;
 mod schema;
 
+pub use datasets::{DatasetVersion, LineageEdge, Toucher};
 pub use fires::{Fate, FireRow};
-pub use history::{DatasetVersion, LineageEdge, RunFilter, RunRow, RunStatus};
+pub use history::{RunFilter, RunRow, RunState, RunStatus};
 pub use journal::{NewRun, Record, StoredRun, Trigger};
+pub use queries::{Ingestion, QueryRow};
 
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use rusqlite::{Connection, ErrorCode};
@@ -110,6 +114,11 @@ impl Store {
             return Err(StoreError::Newer { path, found, known });
         }
         Ok(())
+    }
+
+    /// A number that is another one after somebody else has written to the store.
+    pub fn version(&mut self) -> Result<i64, StoreError> {
+        self.sqlite(|connection| connection.pragma_query_value(None, "data_version", |r| r.get(0)))
     }
 
     fn format(&mut self) -> Result<i64, StoreError> {

@@ -1,6 +1,9 @@
 //! The loop of the daemon: decides what is due, makes runs, resumes those whose process died.
 
+mod orders;
+
 use super::OnStop;
+use super::desk::Order;
 use super::pipelines::Pipelines;
 use crate::{pipeline, process};
 use anyhow::{Context, Result};
@@ -10,10 +13,13 @@ use orchestrator::run::ownership::{self, RunLock};
 use orchestrator::scheduler::Decision;
 use orchestrator::store::{RunRow, Store, StoreError, Trigger};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Child;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
+use web_ui::Site;
 
 /// It looks at the clock at least so often: it may have been set, and a machine that sleeps makes
 /// waits longer than they should be.
@@ -32,6 +38,8 @@ pub(super) enum Message {
     /// The run has no process any more.
     RunEnded(String),
     FilesChanged,
+    /// Somebody on the pages wants something.
+    Order(Order),
     Stop,
 }
 
@@ -50,7 +58,12 @@ pub(super) struct Daemon {
     ended: Vec<String>,
     /// How many processes of a run have died before they could take it over.
     deaths: BTreeMap<String, u64>,
+    /// Since when it can't decide what is due of a pipeline, by name.
+    kept_since: BTreeMap<String, Timestamp>,
     reload_at: Option<Instant>,
+    orders: Vec<Order>,
+    /// The pages, which are told what happens.
+    site: Arc<Site>,
 }
 
 struct Active {
@@ -67,6 +80,7 @@ impl Daemon {
         store: Store,
         pipelines: Pipelines,
         outbox: Sender<Message>,
+        site: Arc<Site>,
     ) -> Result<Daemon> {
         let program = std::env::current_exe().context("cannot find the program of tidemill")?;
         let mut daemon = Daemon {
@@ -79,7 +93,10 @@ impl Daemon {
             active: BTreeMap::new(),
             ended: Vec::new(),
             deaths: BTreeMap::new(),
+            kept_since: BTreeMap::new(),
             reload_at: None,
+            orders: Vec::new(),
+            site,
         };
         let now = Timestamp::now();
         daemon.look_at_all(now);
@@ -93,9 +110,10 @@ impl Daemon {
     }
 
     /// Works until it is told to stop.
-    pub(super) fn run(&mut self, inbox: &Receiver<Message>, on_stop: OnStop) {
+    pub(super) fn run(&mut self, inbox: &Receiver<Message>, address: SocketAddr, on_stop: OnStop) {
         tracing::info!(
-            "ready, with the data directory `{}`; pipelines with a schedule: {}; active runs: {}",
+            "ready: http://{address}, with the data directory `{}`; pipelines with a schedule: {}; \
+             active runs: {}",
             self.data_dir.display(),
             self.pipelines.scheduled().count(),
             self.active.len()
@@ -118,6 +136,7 @@ impl Daemon {
                 Message::FilesChanged => {
                     self.reload_at.get_or_insert_with(|| Instant::now() + SETTLED);
                 }
+                Message::Order(order) => self.orders.push(order),
                 Message::Stop => {
                     stop = true;
                     break;
@@ -140,6 +159,9 @@ impl Daemon {
                 }
             }
         }
+        for order in std::mem::take(&mut self.orders) {
+            self.follow(order, now);
+        }
         let is_due = |active: &Active| active.resume_at.is_some_and(|at| at <= Instant::now());
         let resume: Vec<String> =
             self.active.iter().filter(|(_, run)| is_due(run)).map(|(id, _)| id.clone()).collect();
@@ -157,13 +179,17 @@ impl Daemon {
             if let Err(error) = self.look_at(&name, now) {
                 complain(&error);
                 let later = SignedDuration::try_from(AFTER_ERROR).unwrap_or_default();
+                self.kept_since.entry(name.clone()).or_insert(now);
                 self.due.insert(name, now.checked_add(later).unwrap_or(now));
+            } else {
+                self.kept_since.remove(&name);
             }
         }
         // Only now: what was due before a change is due by the old version.
         if self.reload_at.is_some_and(|at| at <= Instant::now()) {
             self.reload_at = None;
             self.pipelines.reload(Timestamp::now());
+            self.site.changed();
             self.look_at_all(Timestamp::now());
         }
         let due = self.due.values().min().map(|due| {
@@ -193,7 +219,8 @@ impl Daemon {
             standing.active = self.active_of(name);
         }
         if is_due {
-            let decision = scheduled.decide(&standing, now);
+            let here = self.kept_since.get(name).copied().unwrap_or(now);
+            let decision = scheduled.decide(&standing, now, here);
             self.store.record_decision(name, &decision, now)?;
             report(name, &decision);
             let active = standing.active;
@@ -201,7 +228,7 @@ impl Daemon {
             standing.active = active;
         }
         for interval in standing.queued.iter().take(scheduled.room(&standing)) {
-            self.start(name, *interval, now)?;
+            self.start(name, *interval, scheduled.max_active_runs(), now)?;
         }
         match scheduled.next(&standing) {
             Some(next) => self.due.insert(name.to_owned(), next),
@@ -218,22 +245,33 @@ impl Daemon {
     }
 
     /// Makes the run of a fire, and starts its process.
-    fn start(&mut self, name: &str, interval: Interval, now: Timestamp) -> Result<()> {
+    fn start(
+        &mut self,
+        name: &str,
+        interval: Interval,
+        max_active: usize,
+        now: Timestamp,
+    ) -> Result<()> {
         let Some((definition, request)) = self.pipelines.prepare(name, interval, now) else {
             return Ok(());
         };
         let run = pipeline::new_run(definition, &request, name, interval, Trigger::Schedule)?;
         // The lock comes first: a run in the store that nobody has locked counts as crashed.
         let lock = self.lock(&run.id)?.context("a new run is locked by another process")?;
-        let made = self.store.start_fire(&run);
+        let alive = |run: &str| ownership::is_alive(&self.data_dir, run);
+        let made = self.store.start_fire(&run, max_active, alive);
         if let Ok(true) = made {
             tracing::info!("{name}: starts run {}, which is due at {}", run.id, interval.end);
+            self.site.metrics.delayed(name, interval.end.duration_until(run.created_at));
             self.begin(&run.id, name, Trigger::Schedule, Some(lock));
         } else {
             // Nothing of a run that is not to be stays behind.
             let _ = std::fs::remove_dir_all(ownership::run_directory(&self.data_dir, &run.id));
         }
-        made?;
+        if !made? {
+            // Others have just started one, at whose end there is room again.
+            self.find_runs()?;
+        }
         Ok(())
     }
 
@@ -278,6 +316,7 @@ impl Daemon {
         match row.end {
             Some(end) => {
                 tracing::info!("{}: run {run} {}", row.pipeline, end.as_str());
+                self.site.metrics.ended(&mut self.store, &row)?;
                 self.active.remove(run);
                 self.deaths.remove(run);
             }
@@ -297,7 +336,7 @@ impl Daemon {
         let RunRow { id, pipeline, trigger, epoch, .. } = row;
         self.active.remove(id);
         // Whoever has started another one decides about it.
-        if *trigger != Trigger::Schedule {
+        if !is_ours(*trigger) {
             return;
         }
         let deaths = self.deaths.get(id).copied().unwrap_or(0).max(*epoch);
@@ -339,7 +378,7 @@ impl Daemon {
         let runs: Vec<String> = self
             .active
             .iter()
-            .filter(|(_, run)| run.resume_at.is_none() && run.trigger == Trigger::Schedule)
+            .filter(|(_, run)| run.resume_at.is_none() && is_ours(run.trigger))
             .map(|(id, _)| id.clone())
             .collect();
         tracing::info!("stops; active runs: {}", runs.len());
@@ -360,6 +399,11 @@ impl Daemon {
             }
         }
     }
+}
+
+/// Whether the daemon starts such runs.
+fn is_ours(trigger: Trigger) -> bool {
+    matches!(trigger, Trigger::Schedule | Trigger::Web)
 }
 
 fn complain(error: &anyhow::Error) {

@@ -1,16 +1,20 @@
 //! The pipelines of the daemon's directory: their last valid versions.
 
 use super::daemon::Message;
+use super::desk::Board;
 use super::watch::Watcher;
 use crate::{pipeline, validate};
 use jiff::Timestamp;
+use orchestrator::diagnostic::Problems;
 use orchestrator::kind::Kinds;
 use orchestrator::load::{self, Definition};
-use orchestrator::plan::{Interval, PlanRequest};
+use orchestrator::plan::{Interval, Plan, PlanRequest};
 use orchestrator::scheduler::Scheduled;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, PoisonError};
+use web_ui::KnownPipeline;
 
 pub(super) struct Pipelines {
     dir: PathBuf,
@@ -19,15 +23,24 @@ pub(super) struct Pipelines {
     /// By name.
     valid: BTreeMap<String, Pipeline>,
     /// What was last said about each file, so that it is said once.
-    said: BTreeMap<PathBuf, String>,
+    said: BTreeMap<PathBuf, Said>,
+    /// Where the pages look.
+    board: Board,
     watcher: Option<Watcher>,
     watched: BTreeSet<PathBuf>,
+}
+
+struct Said {
+    text: String,
+    problems: Option<String>,
+    since: Timestamp,
 }
 
 /// The last valid version of a pipeline.
 struct Pipeline {
     path: PathBuf,
     name: String,
+    description: Option<String>,
     scheduled: Option<(Scheduled, Definition)>,
 }
 
@@ -46,6 +59,7 @@ impl Pipelines {
             kinds: pipeline::kinds(),
             valid: BTreeMap::new(),
             said: BTreeMap::new(),
+            board: Board::default(),
             watcher: watcher.ok(),
             watched: BTreeSet::new(),
         };
@@ -53,6 +67,60 @@ impl Pipelines {
         pipelines.watch(pipeline::project_dir(dir).into_iter().collect());
         pipelines.reload(Timestamp::now());
         pipelines
+    }
+
+    /// What the pages are to see, now and after each change.
+    pub(super) fn board(&self) -> Board {
+        self.board.clone()
+    }
+
+    fn post(&self) {
+        let of_file = |path: &PathBuf| self.said.get(path);
+        let mut known: Vec<KnownPipeline> = (self.valid.values())
+            .map(|pipeline| KnownPipeline {
+                path: pipeline.path.clone(),
+                name: pipeline.name.clone(),
+                valid: true,
+                description: pipeline.description.clone(),
+                schedule: pipeline.scheduled.as_ref().map(|(scheduled, _)| scheduled.clone()),
+                problems: of_file(&pipeline.path).and_then(|said| said.problems.clone()),
+                since: of_file(&pipeline.path).map_or(Timestamp::UNIX_EPOCH, |said| said.since),
+            })
+            .collect();
+        let is_valid = |path: &PathBuf| self.valid.values().any(|valid| valid.path == *path);
+        known.extend(self.said.iter().filter(|(path, _)| !is_valid(path)).map(|(path, said)| {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            KnownPipeline {
+                path: path.clone(),
+                name,
+                valid: false,
+                description: None,
+                schedule: None,
+                problems: said.problems.clone(),
+                since: said.since,
+            }
+        }));
+        *self.board.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
+    }
+
+    /// Where the last valid version of a pipeline lies.
+    pub(super) fn path_of(&self, name: &str) -> Option<&Path> {
+        Some(&self.valid.get(name)?.path)
+    }
+
+    /// A pipeline's definition and plan, of its file as it is now.
+    pub(super) fn plan(
+        &self,
+        path: &Path,
+        request: &PlanRequest,
+    ) -> Result<(Definition, Plan), Problems> {
+        let (definition, plan, _) = load::load_and_plan(path, &self.kinds, request)?;
+        Ok((definition, plan))
+    }
+
+    /// What a run is planned with that nobody has asked anything special of.
+    pub(super) fn request(&self, now: Timestamp, interval: Option<Interval>) -> PlanRequest {
+        PlanRequest { profile: self.profile.clone(), interval, ..PlanRequest::new(now) }
     }
 
     /// The pipelines that have a schedule, by name.
@@ -88,12 +156,13 @@ impl Pipelines {
                 Ok(new) => (Some(new), None),
                 Err(problems) => (old, Some(problems)),
             };
-            self.say(&path, found.as_ref(), problems);
+            self.say(&path, found.as_ref(), problems, now);
             if let Some(found) = found {
                 self.valid.insert(found.name.clone(), found);
             }
         }
         self.watch(self.directories());
+        self.post();
     }
 
     /// The definition and the request of a run that is due: of the file as it is now, or as it was
@@ -142,23 +211,26 @@ impl Pipelines {
             // The plan would not be, if its schedule had no timetable.
             scheduled = Scheduled::of(&plan).ok().flatten().map(|when| (when, definition));
         }
-        Ok(Pipeline { path: path.to_owned(), name, scheduled })
+        Ok(Pipeline { path: path.to_owned(), name, description: plan.description, scheduled })
     }
 
-    fn request(&self, now: Timestamp, interval: Option<Interval>) -> PlanRequest {
-        PlanRequest { profile: self.profile.clone(), interval, ..PlanRequest::new(now) }
-    }
-
-    fn say(&mut self, path: &Path, version: Option<&Pipeline>, problems: Option<String>) {
+    fn say(
+        &mut self,
+        path: &Path,
+        version: Option<&Pipeline>,
+        problems: Option<String>,
+        now: Timestamp,
+    ) {
         let text = match (&problems, version) {
             (None, version) => version.map_or_else(String::new, Pipeline::words),
             (Some(problems), None) => problems.clone(),
             (Some(problems), Some(_)) => format!("{problems}its last valid version goes on\n"),
         };
-        let before = self.said.insert(path.to_owned(), text.clone());
-        if before.is_some_and(|before| before == text) {
+        if self.said.get(path).is_some_and(|before| before.text == text) {
             return;
         }
+        let said = Said { text: text.clone(), problems: problems.clone(), since: now };
+        self.said.insert(path.to_owned(), said);
         let path = path.display();
         match problems {
             None => tracing::info!("`{path}`: {text}"),

@@ -1,43 +1,10 @@
 //! The daemon: runs when they are due, each once, whoever is killed.
 
+use crate::daemon::Daemon;
 use crate::project::{Project, Said, end, signal, wait_until};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
-use std::fs::File;
-use std::process::{Child, Stdio};
 use std::time::Duration;
-
-/// A daemon that is killed with its test.
-struct Daemon(Child);
-
-impl Daemon {
-    /// What it says is in `daemon.log`.
-    fn start(project: &Project, arguments: &[&str]) -> Daemon {
-        let log = File::options().create(true).append(true).open(project.path("daemon.log"));
-        let mut command = project.command(&["serve"]);
-        command.args(arguments).stdout(Stdio::null()).stderr(log.unwrap());
-        Daemon(command.spawn().unwrap())
-    }
-
-    fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-
-    /// Stops it as a service manager does; waits until it has ended.
-    fn stop(mut self) {
-        signal(&self.0, Signal::TERM);
-        assert!(self.0.wait().unwrap().success());
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 impl Project {
     /// The runs of the history, oldest first.
@@ -201,7 +168,7 @@ fn one_daemon_for_a_data_directory() {
     wait_until("it works", || project.read("daemon.log").contains("with a schedule: 0"));
     let second: Said = end(project.start(&["serve"]));
     assert_eq!(second.code, Some(1), "{second:?}");
-    let words = format!("process {} is the daemon of", daemon.0.id());
+    let words = format!("process {} is the daemon of", daemon.id());
     assert!(second.err.contains(&words), "{second:?}");
     daemon.stop();
     let none = project.tidemill(&["serve", "nowhere"]);
@@ -210,13 +177,9 @@ fn one_daemon_for_a_data_directory() {
     assert_eq!(said.code, Some(2), "{said:?}");
     assert!(said.err.contains("`p` has no schedule"), "{said:?}");
     // A daemon that was stopped leaves nothing behind that disturbs the next one.
-    Daemon::start(&project, &[]).stop_when_ready(&project);
-}
-
-impl Daemon {
-    fn stop_when_ready(self, project: &Project) {
-        let ready = || project.read("daemon.log").matches("ready, with").count() == 2;
-        wait_until("it works", ready);
-        self.stop();
-    }
+    let again = Daemon::start(&project, &[]);
+    wait_until("it works", || {
+        project.read("daemon.log").matches("ready: http://127.0.0.1:").count() == 2
+    });
+    again.stop();
 }

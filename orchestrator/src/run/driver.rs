@@ -112,13 +112,10 @@ impl Driver {
         for record in &records {
             state.apply(&record.event)?;
         }
+        // The store knows them.
+        state.take_ends();
         run.observer.events(&state, &records);
         let (outbox, inbox) = channel();
-        // What an earlier process was asked is over. A run that has not begun is still to be asked.
-        let newest_request = match records.is_empty() {
-            true => 0,
-            false => store.cancel_request(&id, 0)?.map_or(0, |(request, _)| request),
-        };
         let mut driver = Driver {
             next_seq: records.last().map_or(0, |record| record.seq) + 1,
             streams: streams(&state),
@@ -127,7 +124,7 @@ impl Driver {
             state,
             store,
             _lock: lock,
-            newest_request,
+            newest_request: 0,
             inbox,
             outbox,
             attempts: HashMap::new(),
@@ -234,7 +231,8 @@ impl Driver {
 
     fn commit(&mut self, events: Vec<Event>, at: Timestamp) -> Result<(), RunError> {
         let epoch = self.state.epoch();
-        self.store.append(&self.run.context.id, epoch, self.next_seq, at, &events)?;
+        let ends = self.state.take_ends();
+        self.store.append(&self.run.context.id, epoch, self.next_seq, at, &events, &ends)?;
         let records: Vec<Record> = (self.next_seq..)
             .zip(events)
             .map(|(seq, event)| Record { seq, at, epoch, event })

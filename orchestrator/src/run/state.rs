@@ -44,6 +44,8 @@ pub struct RunState {
     epoch: u64,
     pub(super) cancel: Option<String>,
     end: Option<RunEnd>,
+    /// The tasks that have ended since somebody took this.
+    ends: Vec<(String, TaskEnd)>,
 }
 
 /// An edge of the plan, seen from its start.
@@ -156,6 +158,7 @@ impl RunState {
             epoch: 0,
             cancel: None,
             end: None,
+            ends: Vec::new(),
             plan: plan.clone(),
         };
         // Several reasons may join the same two tasks: one link, a stream if all of them are.
@@ -223,6 +226,11 @@ impl RunState {
     pub fn published_version(&self, dataset: &DatasetName) -> Option<i64> {
         let (writer, output) = self.writers.get(dataset)?;
         self.tasks[*writer].outputs.get(output)?.published.as_ref()?.version
+    }
+
+    /// The tasks that have reached their final state since this was last called.
+    pub fn take_ends(&mut self) -> Vec<(String, TaskEnd)> {
+        std::mem::take(&mut self.ends)
     }
 
     /// What a new owner of the run tells first: the attempts that died with the process before.
@@ -424,6 +432,7 @@ impl RunState {
         self.leave_queues(task);
         self.tasks[task].phase = Phase::Ended(end);
         self.tasks[task].reason = reason;
+        self.ends.push((self.plan.tasks[task].name.clone(), end));
         self.unfinished -= 1;
         let released = self.tasks[task].released;
         // Blame the task that failed itself, not one that only followed.

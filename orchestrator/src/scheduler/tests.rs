@@ -46,7 +46,7 @@ fn what_is_due_is_run_or_left_out() {
             queued: list("queued").iter().map(|at| waiting(time(at.as_str().unwrap()))).collect(),
             active: list("active").iter().map(|run| run.as_str().unwrap().into()).collect(),
         };
-        let decision = scheduled(schedule.clone()).decide(&standing, time(now));
+        let decision = scheduled(schedule.clone()).decide(&standing, time(now), time(now));
         assert_eq!(told(&decision), expect, "{schedule} at {now}");
         assert!(decision.decided_until >= standing.decided_until);
     };
@@ -84,7 +84,7 @@ fn what_is_due_is_run_or_left_out() {
 fn a_fast_schedule_replaces_what_it_has_just_queued() {
     let fast = scheduled(json!({"every": "20s", "overlap": "cancel_running"}));
     let standing = Standing { decided_until: time("10T01:00:00"), ..Standing::default() };
-    let decision = fast.decide(&standing, time("10T01:00:50"));
+    let decision = fast.decide(&standing, time("10T01:00:50"), time("10T01:00:50"));
     let last = Interval { start: time("10T01:00:20"), end: time("10T01:00:40") };
     assert_eq!(decision.queue, [last]);
     assert_eq!(decision.left_out.len(), 1);
@@ -92,6 +92,34 @@ fn a_fast_schedule_replaces_what_it_has_just_queued() {
         (decision.left_out[0].first, decision.left_out[0].why),
         (time("10T01:00:20"), Why::Replaced)
     );
+}
+
+#[test]
+fn what_was_due_while_the_daemon_could_not_decide_was_not_missed() {
+    let hourly = scheduled(json!({"cron": "0 * * * *"}));
+    let standing = Standing { decided_until: time("10T00:30:00"), ..Standing::default() };
+    // From 02:00 on it was there, but the disk was full until 03:10.
+    let decision = hourly.decide(&standing, time("10T03:10:00"), time("10T02:00:00"));
+    assert_eq!(told(&decision), "missed 1, run 2, run 3");
+}
+
+#[test]
+fn a_run_that_others_have_started_keeps_a_fire_waiting() {
+    let hourly = scheduled(json!({"cron": "0 * * * *"}));
+    let mut store = Store::in_memory().unwrap();
+    let now = time("10T01:00:00");
+    store.standing(PIPELINE, hourly.identity(), time("10T00:30:00")).unwrap();
+    let standing = store.standing(PIPELINE, hourly.identity(), now).unwrap();
+    store.record_decision(PIPELINE, &hourly.decide(&standing, now, now), now).unwrap();
+    let interval = hourly.timetable().interval(now);
+    let by_hand = Interval { start: time("09T00:00:00"), end: time("10T00:00:00") };
+    let by_hand = new_run("by_hand", by_hand, now);
+    store.create_run(&by_hand, 1, |_| true).unwrap().unwrap();
+    let run = new_run("r", interval, now);
+    assert!(!store.start_fire(&run, 1, |_| true).unwrap());
+    assert_eq!(store.fires(PIPELINE, 1).unwrap()[0].fate, Fate::Queued);
+    assert!(store.start_fire(&run, 1, |_| false).unwrap());
+    assert!(!store.start_fire(&run, 1, |_| false).unwrap(), "a fire has one run");
 }
 
 #[test]
@@ -103,10 +131,10 @@ fn a_schedule_that_is_changed_is_not_applied_to_the_past() {
     store.standing("p", early.identity(), time("10T00:00:00")).unwrap();
     let now = time("10T10:00:00");
     let standing = store.standing("p", late.identity(), now).unwrap();
-    assert_eq!(told(&late.decide(&standing, now)), "");
+    assert_eq!(told(&late.decide(&standing, now, now)), "");
     let now = time("11T10:00:00");
     let standing = store.standing("p", late.identity(), now).unwrap();
-    let decision = late.decide(&standing, now);
+    let decision = late.decide(&standing, now, now);
     assert_eq!(told(&decision), "run 9");
     // What waits keeps its interval.
     store.record_decision("p", &decision, now).unwrap();
@@ -168,7 +196,7 @@ impl World {
             if self.random.chance(3) {
                 return;
             }
-            let decision = scheduled.decide(&standing, self.now);
+            let decision = scheduled.decide(&standing, self.now, self.now);
             self.store.record_decision(PIPELINE, &decision, self.now).unwrap();
             self.active.retain(|run, _| !decision.cancel.contains(run));
             if self.random.chance(3) {
@@ -180,20 +208,25 @@ impl World {
         let room = scheduled.room(&standing);
         for interval in standing.queued.iter().take(room) {
             self.runs += 1;
-            let run = NewRun {
-                id: format!("r{}", self.runs),
-                pipeline: PIPELINE.into(),
-                created_at: self.now,
-                interval: *interval,
-                definition_digest: "d".into(),
-                definition: "{}".into(),
-                request: "{}".into(),
-                trigger: Trigger::Schedule,
-            };
-            assert!(self.store.start_fire(&run).unwrap());
+            let run = new_run(&format!("r{}", self.runs), *interval, self.now);
+            let alive = |run: &str| self.active.contains_key(run);
+            assert!(self.store.start_fire(&run, scheduled.max_active_runs(), alive).unwrap());
             let lasts = self.random.below(3 * 3600).cast_signed();
             self.active.insert(run.id, self.now + SignedDuration::from_secs(lasts));
         }
+    }
+}
+
+fn new_run(id: &str, interval: Interval, now: Timestamp) -> NewRun {
+    NewRun {
+        id: id.into(),
+        pipeline: PIPELINE.into(),
+        created_at: now,
+        interval,
+        definition_digest: "d".into(),
+        definition: "{}".into(),
+        request: "{}".into(),
+        trigger: Trigger::Schedule,
     }
 }
 

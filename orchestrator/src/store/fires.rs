@@ -1,11 +1,12 @@
 //! What has become of the times at which runs were due.
 
-use super::journal::{insert_run, timestamp};
+use super::journal::{active, insert_run, timestamp};
 use super::{NewRun, Store, StoreError};
 use crate::plan::Interval;
 use crate::scheduler::{Decision, LeftOut, Standing, Why};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use std::collections::BTreeSet;
 
 /// One or more fire times of a pipeline in a row, and what became of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,9 +118,19 @@ impl Store {
         })
     }
 
-    /// Makes the run of the queued fire that its interval ends at; `false` if that waits no longer.
-    pub fn start_fire(&mut self, run: &NewRun) -> Result<bool, StoreError> {
+    /// Makes the run of the queued fire that its interval ends at; `false` if that waits no longer,
+    /// or must still wait since `max_active` runs of its pipeline are active. `alive` tells whether
+    /// a run that has not ended has a process.
+    pub fn start_fire(
+        &mut self,
+        run: &NewRun,
+        max_active: usize,
+        alive: impl Fn(&str) -> bool,
+    ) -> Result<bool, StoreError> {
         self.in_transaction(|transaction| {
+            if active(transaction, &run.pipeline, alive)?.len() >= max_active {
+                return Ok(false);
+            }
             let changed = transaction.execute(
                 "update fires set fate = 'run', run = ?
                  where pipeline = ? and first = ? and fate = 'queued'",
@@ -182,6 +193,45 @@ impl Store {
                             }
                         },
                     })
+                })?
+                .collect()
+        })
+    }
+
+    /// The pipelines whose schedules are paused.
+    pub fn paused(&mut self) -> Result<BTreeSet<String>, StoreError> {
+        self.sqlite(|connection| {
+            connection
+                .prepare_cached("select pipeline from schedules where paused")?
+                .query_map([], |row| row.get(0))?
+                .collect()
+        })
+    }
+
+    /// The fire times since `since` that were left out, with their pipelines, oldest first.
+    pub fn left_out(
+        &mut self,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(String, LeftOut)>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.sqlite(|connection| {
+            connection
+                .prepare_cached(
+                    "select pipeline, first, last, count, fate from fires
+                     where last >= ? and fate not in ('queued', 'run') order by last limit ?",
+                )?
+                .query_map(params![since.as_microsecond(), limit], |row| {
+                    let fate: String = row.get(4)?;
+                    let why = Why::ALL.into_iter().find(|why| why.as_str() == fate);
+                    let pipeline = row.get(0)?;
+                    let left_out = LeftOut {
+                        first: timestamp(row.get(1)?),
+                        last: timestamp(row.get(2)?),
+                        count: row.get::<_, i64>(3)?.cast_unsigned(),
+                        why: why.unwrap_or(Why::Missed),
+                    };
+                    Ok((pipeline, left_out))
                 })?
                 .collect()
         })

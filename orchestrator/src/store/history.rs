@@ -2,11 +2,10 @@
 
 use super::journal::{parse_end, parse_trigger, timestamp};
 use super::{Store, StoreError, Trigger};
-use crate::dataset::DatasetName;
-use crate::event::RunEnd;
+use crate::event::{RunEnd, TaskEnd};
 use crate::plan::Interval;
 use jiff::Timestamp;
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 /// One run, as a line of the history.
 #[derive(Clone, Debug)]
@@ -54,33 +53,24 @@ impl RunRow {
     }
 }
 
+/// Which runs. By default all.
 #[derive(Clone, Debug, Default)]
 pub struct RunFilter {
     pub pipeline: Option<String>,
+    pub state: Option<RunState>,
+    /// Only those created in this span of time.
+    pub created: Option<Interval>,
+    /// Only those older than this one: its time of creation and its id.
+    pub before: Option<(Timestamp, String)>,
     pub limit: Option<usize>,
 }
 
-/// One version of a dataset, written by a run.
-#[derive(Clone, Debug)]
-pub struct DatasetVersion {
-    pub dataset: String,
-    pub at: Timestamp,
-    pub run: String,
-    pub task: String,
-    pub version: Option<i64>,
-    pub rows: u64,
-    pub bytes: u64,
-    pub schema: Vec<(String, String)>,
-}
-
-/// A task that, in some run, wrote a dataset and read another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LineageEdge {
-    /// `None`: the task reads nothing.
-    pub from: Option<String>,
-    pub pipeline: String,
-    pub task: String,
-    pub to: String,
+/// A run's state as the store knows it: whether a run that has not ended has a process, its lock
+/// tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunState {
+    Open,
+    Ended(RunEnd),
 }
 
 const RUN_COLUMNS: &str =
@@ -89,19 +79,92 @@ const RUN_COLUMNS: &str =
 impl Store {
     /// Runs, newest first.
     pub fn runs(&mut self, filter: &RunFilter) -> Result<Vec<RunRow>, StoreError> {
-        let limit = filter.limit.and_then(|limit| i64::try_from(limit).ok()).unwrap_or(-1);
-        let order = "order by created_at desc, id desc limit";
-        self.sqlite(|connection| match &filter.pipeline {
-            Some(pipeline) => connection
-                .prepare_cached(&format!(
-                    "select {RUN_COLUMNS} from runs where pipeline = ? {order} ?"
-                ))?
-                .query_map(params![pipeline, limit], run_row)?
-                .collect(),
-            None => connection
-                .prepare_cached(&format!("select {RUN_COLUMNS} from runs {order} ?"))?
-                .query_map([limit], run_row)?
-                .collect(),
+        let RunFilter { pipeline, state, created, before, limit } = filter;
+        let state = state.map(|state| match state {
+            RunState::Open => "running",
+            RunState::Ended(end) => end.as_str(),
+        });
+        // Each combination is a statement of its own, so that it finds its index.
+        let mut sql = format!("select {RUN_COLUMNS} from runs where true");
+        let mut values: Vec<rusqlite::types::Value> = Vec::new();
+        if let Some(pipeline) = pipeline {
+            sql.push_str(" and pipeline = ?");
+            values.push(pipeline.clone().into());
+        }
+        if let Some(state) = state {
+            sql.push_str(" and state = ?");
+            values.push(state.to_owned().into());
+        }
+        if let Some(Interval { start, end }) = created {
+            sql.push_str(" and created_at >= ? and created_at < ?");
+            values.extend([start.as_microsecond().into(), end.as_microsecond().into()]);
+        }
+        if let Some((at, id)) = before {
+            sql.push_str(" and (created_at, id) < (?, ?)");
+            values.extend([at.as_microsecond().into(), id.clone().into()]);
+        }
+        sql.push_str(" order by created_at desc, id desc limit ?");
+        values.push(limit.and_then(|limit| i64::try_from(limit).ok()).unwrap_or(-1).into());
+        self.sqlite(|connection| {
+            connection
+                .prepare_cached(&sql)?
+                .query_map(rusqlite::params_from_iter(values), run_row)?
+                .collect()
+        })
+    }
+
+    /// The task whose attempt failed last in a run, and why.
+    pub fn last_failure(&mut self, run: &str) -> Result<Option<(String, String)>, StoreError> {
+        self.sqlite(|connection| {
+            connection
+                .prepare_cached(
+                    "select json ->> '$.task', json ->> '$.message' from events
+                     where run = ? and kind = 'attempt_ended' and json ->> '$.result' = 'failed'
+                     order by seq desc limit 1",
+                )?
+                .query_row([run], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()
+        })
+    }
+
+    /// The names of the pipelines that have runs, sorted.
+    pub fn pipelines(&mut self) -> Result<Vec<String>, StoreError> {
+        self.sqlite(|connection| {
+            connection
+                // From each name to the next one, by the index: there are many more runs.
+                .prepare_cached(
+                    "with recursive names (name) as (
+                         select min(pipeline) from runs
+                         union all
+                         select (select min(pipeline) from runs where pipeline > name) from names
+                         where name is not null
+                     )
+                     select name from names where name is not null",
+                )?
+                .query_map([], |row| row.get(0))?
+                .collect()
+        })
+    }
+
+    /// How many runs of a pipeline there are.
+    pub fn count_runs(&mut self, pipeline: &str) -> Result<u64, StoreError> {
+        let count: i64 = self.sqlite(|connection| {
+            connection
+                .prepare_cached("select count(*) from runs where pipeline = ?")?
+                .query_row([pipeline], |row| row.get(0))
+        })?;
+        Ok(count.cast_unsigned())
+    }
+
+    /// The final states of a run's tasks, by name; of those that have one.
+    pub fn task_ends(&mut self, run: &str) -> Result<Vec<(String, TaskEnd)>, StoreError> {
+        self.sqlite(|connection| {
+            connection
+                .prepare_cached("select task, state from task_ends where run = ? order by task")?
+                .query_map([run], |row| {
+                    Ok((row.get(0)?, parse_task_end(&row.get::<_, String>(1)?)))
+                })?
+                .collect()
         })
     }
 
@@ -111,6 +174,15 @@ impl Store {
             let newest = RunFilter { limit: Some(1), ..RunFilter::default() };
             let newest = self.runs(&newest)?.pop();
             return newest.ok_or_else(|| StoreError::NoSuchRun(text.into()));
+        }
+        let exact = self.sqlite(|connection| {
+            connection
+                .prepare_cached(&format!("select {RUN_COLUMNS} from runs where id = ?"))?
+                .query_row([text], run_row)
+                .optional()
+        })?;
+        if let Some(exact) = exact {
+            return Ok(exact);
         }
         let mut found: Vec<RunRow> = self.sqlite(|connection| {
             connection
@@ -122,9 +194,6 @@ impl Store {
                 .query_map([text], run_row)?
                 .collect()
         })?;
-        if let Some(exact) = found.iter().position(|run| run.id == text) {
-            return Ok(found.swap_remove(exact));
-        }
         match found.len() {
             1 if !text.is_empty() => Ok(found.swap_remove(0)),
             0 | 1 => Err(StoreError::NoSuchRun(text.into())),
@@ -179,66 +248,6 @@ impl Store {
         })?;
         Ok(found.into_iter().next())
     }
-
-    /// What runs wrote to a dataset, newest first; to all datasets without a name.
-    pub fn dataset_versions(
-        &mut self,
-        dataset: Option<&DatasetName>,
-    ) -> Result<Vec<DatasetVersion>, StoreError> {
-        let dataset = dataset.map(ToString::to_string);
-        let rows = self.sqlite(|connection| {
-            connection
-                .prepare_cached(
-                    "select dataset, at, run, task, version, rows, bytes, schema
-                     from dataset_versions where ?1 is null or dataset = ?1
-                     order by at desc, dataset",
-                )?
-                .query_map([dataset], |row| {
-                    let version = DatasetVersion {
-                        dataset: row.get(0)?,
-                        at: timestamp(row.get(1)?),
-                        run: row.get(2)?,
-                        task: row.get(3)?,
-                        version: row.get(4)?,
-                        rows: row.get::<_, i64>(5)?.cast_unsigned(),
-                        bytes: row.get::<_, i64>(6)?.cast_unsigned(),
-                        schema: Vec::new(),
-                    };
-                    Ok((version, row.get::<_, String>(7)?))
-                })?
-                .collect::<rusqlite::Result<Vec<_>>>()
-        })?;
-        rows.into_iter()
-            .map(|(version, schema)| {
-                let schema = serde_json::from_str(&schema).map_err(self.damaged("schema"))?;
-                Ok(DatasetVersion { schema, ..version })
-            })
-            .collect()
-    }
-}
-
-impl Store {
-    /// Which datasets were made of which, by what; over all runs.
-    pub fn lineage(&mut self) -> Result<Vec<LineageEdge>, StoreError> {
-        self.sqlite(|connection| {
-            connection
-                .prepare_cached(
-                    "select distinct r.dataset, runs.pipeline, v.task, v.dataset
-                     from dataset_versions v join runs on runs.id = v.run
-                     left join dataset_reads r on r.run = v.run and r.task = v.task
-                     order by 4, 2, 3, 1",
-                )?
-                .query_map([], |row| {
-                    Ok(LineageEdge {
-                        from: row.get(0)?,
-                        pipeline: row.get(1)?,
-                        task: row.get(2)?,
-                        to: row.get(3)?,
-                    })
-                })?
-                .collect()
-        })
-    }
 }
 
 fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
@@ -253,4 +262,15 @@ fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         trigger: parse_trigger(&row.get::<_, String>(8)?),
         epoch: row.get::<_, i64>(9)?.cast_unsigned(),
     })
+}
+
+fn parse_task_end(state: &str) -> TaskEnd {
+    let all = [
+        TaskEnd::Succeeded,
+        TaskEnd::Failed,
+        TaskEnd::Cancelled,
+        TaskEnd::Skipped,
+        TaskEnd::UpstreamFailed,
+    ];
+    all.into_iter().find(|end| end.as_str() == state).unwrap_or(TaskEnd::Failed)
 }

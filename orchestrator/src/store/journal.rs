@@ -1,7 +1,7 @@
 //! The journal of runs: creating, owning, appending, reading back.
 
 use super::{Store, StoreError};
-use crate::event::{Event, RunEnd, VERSION};
+use crate::event::{Event, RunEnd, TaskEnd, VERSION};
 use crate::plan::Interval;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
@@ -29,16 +29,19 @@ pub enum Trigger {
     Schedule,
     /// A person, for many intervals at once.
     Backfill,
+    /// A person on the pages, or a program by the API: the daemon has started it.
+    Web,
 }
 
 impl Trigger {
-    const ALL: [Trigger; 3] = [Trigger::Manual, Trigger::Schedule, Trigger::Backfill];
+    const ALL: [Trigger; 4] = [Trigger::Manual, Trigger::Schedule, Trigger::Backfill, Trigger::Web];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Trigger::Manual => "manual",
             Trigger::Schedule => "schedule",
             Trigger::Backfill => "backfill",
+            Trigger::Web => "web",
         }
     }
 }
@@ -69,7 +72,8 @@ pub struct Record {
 
 impl Store {
     /// Creates a run, unless `max_active` runs of its pipeline are active already, those of a
-    /// backfill not counted: the ids of those come back. `alive` tells whether a run that has not ended has a process.
+    /// backfill not counted: the ids of those come back. `alive` tells whether a run that has not
+    /// ended has a process.
     pub fn create_run(
         &mut self,
         run: &NewRun,
@@ -79,16 +83,7 @@ impl Store {
         self.sqlite(|connection| {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let active: Vec<String> = transaction
-                .prepare_cached(
-                    "select id from runs
-                     where pipeline = ? and state = 'running' and trigger <> 'backfill'",
-                )?
-                .query_map([&run.pipeline], |row| row.get(0))?
-                .collect::<rusqlite::Result<Vec<String>>>()?
-                .into_iter()
-                .filter(|id| alive(id))
-                .collect();
+            let active = active(&transaction, &run.pipeline, alive)?;
             if active.len() >= max_active {
                 return Ok(Err(active));
             }
@@ -114,7 +109,7 @@ impl Store {
     }
 
     /// Appends events in one transaction; when this returns, they are durable. `first_seq` is the
-    /// place of the first.
+    /// place of the first; `ends` are the tasks that reached their final state by these events.
     pub fn append(
         &mut self,
         run: &str,
@@ -122,6 +117,7 @@ impl Store {
         first_seq: u64,
         at: Timestamp,
         events: &[Event],
+        ends: &[(String, TaskEnd)],
     ) -> Result<(), StoreError> {
         if events.is_empty() {
             return Ok(());
@@ -138,6 +134,11 @@ impl Store {
             }
             for (seq, event) in (first_seq..).zip(events) {
                 insert(&transaction, run, epoch, seq, at, event)?;
+            }
+            for (task, state) in ends {
+                transaction
+                    .prepare_cached("insert into task_ends values (?, ?, ?, ?)")?
+                    .execute(params![run, task, state.as_str(), at])?;
             }
             crate::failpoint::hit("journal.before_commit");
             transaction.commit()?;
@@ -220,6 +221,12 @@ impl Store {
         Ok(())
     }
 
+    /// Forgets what a run was asked while it had no process.
+    pub fn forget_requests(&mut self, run: &str) -> Result<(), StoreError> {
+        self.sqlite(|connection| connection.execute("delete from requests where run = ?", [run]))?;
+        Ok(())
+    }
+
     /// The newest request to cancel a run that came after the request `after`, with its number.
     pub fn cancel_request(
         &mut self,
@@ -250,6 +257,22 @@ pub(super) fn parse_end(state: &str) -> Option<RunEnd> {
     [RunEnd::Succeeded, RunEnd::Failed, RunEnd::Cancelled]
         .into_iter()
         .find(|end| end.as_str() == state)
+}
+
+/// The runs of a pipeline that count for `max_active_runs`.
+pub(super) fn active(
+    transaction: &Transaction<'_>,
+    pipeline: &str,
+    alive: impl Fn(&str) -> bool,
+) -> rusqlite::Result<Vec<String>> {
+    let open = transaction
+        .prepare_cached(
+            "select id from runs
+             where pipeline = ? and state = 'running' and trigger <> 'backfill'",
+        )?
+        .query_map([pipeline], |row| row.get(0))?
+        .collect::<rusqlite::Result<Vec<String>>>()?;
+    Ok(open.into_iter().filter(|id| alive(id)).collect())
 }
 
 pub(super) fn insert_run(transaction: &Transaction<'_>, run: &NewRun) -> rusqlite::Result<()> {

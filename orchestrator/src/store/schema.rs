@@ -3,7 +3,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// The format that this program reads and writes; kept in `user_version`.
-pub(super) const FORMAT: i64 = 2;
+pub(super) const FORMAT: i64 = 3;
 
 const TABLES: &str = "
 create table definitions (
@@ -97,6 +97,34 @@ create table fires (                      -- fire times in a row with one fate
 create index fires_queued on fires (pipeline, first) where fate = 'queued';
 ";
 
+/// What came with the pages: what they ask is one indexed query each.
+const PAGES: &str = "
+create table task_ends (
+    run text not null references runs (id) on delete cascade,
+    task text not null,
+    state text not null,                  -- succeeded, failed, cancelled, skipped, upstream_failed
+    at integer not null,
+    primary key (run, task)
+) without rowid;
+insert or replace into task_ends
+select run, json ->> '$.task', coalesce(json ->> '$.state', json ->> '$.result'), at from events
+where kind in ('task_ended', 'attempt_ended') and coalesce(json ->> '$.result', '') <> 'lost'
+order by run, seq;
+create index runs_by_pipeline_and_state on runs (pipeline, state, created_at);
+create index runs_by_state on runs (state, created_at);
+create index fires_by_time on fires (last);
+create index dataset_reads_by_dataset on dataset_reads (dataset, at);
+create table queries (                    -- what people have asked tables
+    id integer primary key,
+    at integer not null,
+    sql text not null,
+    took integer not null,                -- microseconds
+    rows integer,
+    error text
+);
+create index queries_by_time on queries (at);
+";
+
 /// Brings an older or empty store to [`FORMAT`]; several processes may try at once.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -107,6 +135,9 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     if found < 2 {
         transaction.execute_batch(SCHEDULES)?;
     }
+    if found < 3 {
+        transaction.execute_batch(PAGES)?;
+    }
     if found < FORMAT {
         transaction.pragma_update(None, "user_version", FORMAT)?;
     }
@@ -116,6 +147,7 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::TaskEnd;
     use crate::store::{RunFilter, Store, Trigger};
 
     #[test]
@@ -127,12 +159,16 @@ mod tests {
         old.execute_batch(
             "insert into definitions values ('d', '{}');
              insert into runs (id, pipeline, created_at, interval_start, interval_end, definition,
-             request) values ('r', 'p', 1, 0, 1, 'd', '{}');",
+             request) values ('r', 'p', 1, 0, 1, 'd', '{}');
+             insert into events values ('r', 1, 5, 1, 'task_ended', 1,
+             '{\"kind\":\"task_ended\",\"task\":\"t\",\"state\":\"failed\"}');",
         )
         .unwrap();
         let mut store = Store::open(data.path()).unwrap();
         let runs = store.runs(&RunFilter::default()).unwrap();
         assert_eq!((runs.len(), runs[0].trigger), (1, Trigger::Manual));
         assert_eq!(store.fires("p", 10).unwrap(), []);
+        let ends = store.task_ends("r").unwrap();
+        assert_eq!(ends, [("t".to_owned(), TaskEnd::Failed)]);
     }
 }
