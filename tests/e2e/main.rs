@@ -2,6 +2,7 @@
 
 mod backfill;
 mod bad_input;
+mod browser;
 mod cluster;
 mod crash;
 mod daemon;

@@ -2,6 +2,7 @@
 
 mod bench;
 mod cluster;
+mod node;
 mod packages;
 mod python;
 mod test;

@@ -8,15 +8,24 @@ use std::process::Command;
 /// A package of Debian, and whether what it brings is there.
 type Package = (&'static str, fn() -> bool);
 
-const NEEDED: [Package; 4] = [
+const NEEDED: [Package; 8] = [
     ("openjdk-17-jre-headless", || Java::find().is_ok()),
     ("maven", || answers("mvn")),
     ("protobuf-compiler", || answers("protoc")),
     ("libprotobuf-dev", has_protobuf_files),
+    ("chromium", || answers("chromium")),
+    ("nodejs", || answers("node")),
+    ("npm", || answers("npm")),
+    ("python3-venv", has_venv),
 ];
 
 fn answers(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+fn has_venv() -> bool {
+    let import = Command::new("python3").args(["-c", "import venv, ensurepip"]).output();
+    import.is_ok_and(|output| output.status.success())
 }
 
 /// The client of Spark Connect is made from files that include those of protobuf itself.
@@ -37,7 +46,7 @@ pub fn install() -> Result<()> {
     let command = format!("apt-get install --yes --no-install-recommends {}", missing.join(" "));
     if !rustix::process::geteuid().is_root() || !answers("apt-get") {
         bail!(
-            "the tests with real servers need more than Rust; on Debian:\n  sudo {command}\n\
+            "the tests with real servers and in a browser need more than Rust; on Debian:\n  sudo {command}\n\
              or leave them out: `cargo xtask test --fast`"
         );
     }

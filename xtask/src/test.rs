@@ -1,16 +1,19 @@
 //! `cargo xtask test`
 
 use crate::cluster::Running;
-use crate::{cargo, cargo_with, packages};
+use crate::{cargo, cargo_with, node, packages, python, root, target_directory};
 use anyhow::{Result, anyhow};
 use std::thread;
+
+/// What asks the API all that its document allows.
+const SCHEMATHESIS: (&str, &str) = ("schemathesis", "4.32.5");
 
 /// The tests' servers: clear of the usual ports, and of those that a person has started.
 const PORT_OFFSET: u16 = 2000;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  cargo xtask test                    everything, with real Kafka, HDFS, HBase and Spark
+  cargo xtask test                    everything, with real Kafka, HDFS, HBase, Spark and Chromium
   cargo xtask test --fast             without servers: needs Rust alone
   cargo xtask test kafka              the tests with `kafka` in their names
   eval \"$(cargo xtask cluster env)\"   then the tests use those servers, and start none")]
@@ -33,21 +36,36 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         tests(features, arguments, &[("TIDEMILL_TEST_FAST", "1".to_owned())])?;
     } else {
         packages::install()?;
-        // They start while the tests are built.
+        // They start, and tools are fetched, while the tests are built.
         let servers = thread::spawn(Servers::find_or_start);
+        let tools = thread::spawn(tools);
         let built = cargo(&["test", "--workspace", "--features", features, "--no-run"]);
         let servers = servers.join().map_err(|_| anyhow!("the servers' thread broke off"))??;
+        let tools = tools.join().map_err(|_| anyhow!("the thread of the tools broke off"))??;
         built?;
-        tests(features, arguments, &servers.env())?;
+        tests(features, arguments, &[servers.env(), tools].concat())?;
     }
     if whole {
         let words = ["clippy", "--workspace", "--all-targets", "--features", features];
         cargo(&[&words[..], &["--", "-D", "warnings"]].concat())?;
     }
     if arguments.fast {
-        eprintln!("== --fast: nothing was tested against real Kafka, HDFS, HBase and Spark");
+        eprintln!(
+            "== --fast: nothing was tested against real Kafka, HDFS, HBase, Spark and Chromium"
+        );
     }
     Ok(())
+}
+
+/// Fetches what the pages and the API are tested with, and says how the tests find it.
+fn tools() -> Result<Vec<(&'static str, String)>> {
+    let directory = target_directory()?;
+    let modules = node::modules(&root(), &directory)?;
+    let schemathesis = python::programs(&directory, SCHEMATHESIS.0, SCHEMATHESIS.1)?;
+    Ok(vec![
+        ("TIDEMILL_BROWSER", modules.display().to_string()),
+        ("TIDEMILL_SCHEMATHESIS", schemathesis.join("schemathesis").display().to_string()),
+    ])
 }
 
 fn tests(features: &str, arguments: &Arguments, env: &[(&str, String)]) -> Result<()> {

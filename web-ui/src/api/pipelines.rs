@@ -111,6 +111,8 @@ pub(super) struct Started {
         (status = NOT_FOUND, body = Problem, content_type = "application/problem+json"),
         (status = CONFLICT, description = "as many runs as may be are active", body = Problem, content_type = "application/problem+json"),
         (status = UNPROCESSABLE_ENTITY, description = "the values do not fit", body = Problem, content_type = "application/problem+json"),
+        (status = BAD_REQUEST, description = "it is not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = UNSUPPORTED_MEDIA_TYPE, description = "it is not said to be JSON", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn start(

@@ -86,7 +86,8 @@ pub(super) struct RunDetail {
 #[into_params(parameter_in = Query)]
 pub(super) struct Wanted {
     pipeline: Option<String>,
-    state: Option<State_>,
+    #[param(inline)]
+    state: Option<Chosen>,
     /// Only runs created before this time.
     #[param(value_type = Option<String>, format = DateTime)]
     before: Option<Timestamp>,
@@ -98,9 +99,8 @@ pub(super) struct Wanted {
 
 /// A state that runs can be chosen by.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
-#[schema(as = RunState)]
 #[serde(rename_all = "snake_case")]
-enum State_ {
+enum Chosen {
     Running,
     Succeeded,
     Failed,
@@ -130,11 +130,11 @@ pub(super) async fn list(
     site.ask(move |site, store| {
         let (state, only) = match wanted.state {
             None => (None, None),
-            Some(State_::Running) => (Some(RunState::Open), Some("running")),
-            Some(State_::Crashed) => (Some(RunState::Open), Some("crashed")),
-            Some(State_::Succeeded) => (Some(RunState::Ended(RunEnd::Succeeded)), None),
-            Some(State_::Failed) => (Some(RunState::Ended(RunEnd::Failed)), None),
-            Some(State_::Cancelled) => (Some(RunState::Ended(RunEnd::Cancelled)), None),
+            Some(Chosen::Running) => (Some(RunState::Open), Some("running")),
+            Some(Chosen::Crashed) => (Some(RunState::Open), Some("crashed")),
+            Some(Chosen::Succeeded) => (Some(RunState::Ended(RunEnd::Succeeded)), None),
+            Some(Chosen::Failed) => (Some(RunState::Ended(RunEnd::Failed)), None),
+            Some(Chosen::Cancelled) => (Some(RunState::Ended(RunEnd::Cancelled)), None),
         };
         let rows = store.runs(&RunFilter {
             pipeline: wanted.pipeline,
