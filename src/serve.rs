@@ -23,8 +23,8 @@ use sd_notify::NotifyState;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use web_ui::Site;
 
 #[derive(clap::Args)]
@@ -88,12 +88,23 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     let token = token_file.as_deref().map(pages::read_token).transpose()?;
     let listener = pages::bind(listen, token.is_some())?;
     let address = listener.local_addr()?;
+    // Found once, before a newer one can take its place.
+    let program = std::env::current_exe().context("cannot find the program of tidemill")?;
     let (outbox, inbox) = channel();
     let pipelines = Pipelines::load(dir, profile.clone(), outbox.clone());
-    let desk = Desk::new(pipelines.board(), profile.clone(), outbox.clone());
+    let desk = Desk {
+        board: pipelines.board(),
+        kinds: pipeline::kinds(),
+        profile: profile.clone(),
+        dir: dir.clone(),
+        data_dir: data_dir.clone(),
+        program: program.clone(),
+        outbox: Mutex::new(outbox.clone()),
+    };
     let site = Site::new(data_dir.clone(), pipeline::kinds(), Arc::new(desk), token);
     let site = Arc::new(site);
-    let mut daemon = Daemon::new(data_dir, store, pipelines, outbox.clone(), site.clone())?;
+    let mut daemon =
+        Daemon::new(program, data_dir, store, pipelines, outbox.clone(), site.clone())?;
     let pages = Pages::open(site, listener)?;
     signals::each(move || outbox.send(Message::Stop).is_ok())?;
     tell_systemd(NotifyState::Ready);

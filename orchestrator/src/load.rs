@@ -91,6 +91,12 @@ impl Definition {
         read.map(|spec| spec.pipeline.params.clone()).unwrap_or_default()
     }
 
+    /// The same without its tree, which is made again where it is needed: for who keeps many.
+    #[must_use]
+    pub fn without_tree(self) -> Definition {
+        Definition { tree: OnceLock::new(), ..self }
+    }
+
     /// The pipeline's tree. A definition is only made of a text that parses, so an error means
     /// that a stored one was damaged.
     pub(crate) fn tree(&self) -> Result<Arc<Node>, Box<Diagnostic>> {

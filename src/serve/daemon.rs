@@ -44,7 +44,7 @@ pub(super) enum Message {
 }
 
 pub(super) struct Daemon {
-    /// What runs are started with: found once, before a newer one can take its place.
+    /// What runs are started with.
     program: PathBuf,
     data_dir: PathBuf,
     store: Store,
@@ -76,13 +76,13 @@ struct Active {
 impl Daemon {
     /// Finds the runs that go on, and what earlier daemons have left.
     pub(super) fn new(
+        program: PathBuf,
         data_dir: PathBuf,
         store: Store,
         pipelines: Pipelines,
         outbox: Sender<Message>,
         site: Arc<Site>,
     ) -> Result<Daemon> {
-        let program = std::env::current_exe().context("cannot find the program of tidemill")?;
         let mut daemon = Daemon {
             program,
             data_dir,

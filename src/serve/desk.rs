@@ -1,14 +1,16 @@
 //! Where the pages ask the daemon: what is wanted goes to its loop, and the answer comes back.
 
 use super::daemon::Message;
-use crate::pipeline;
 use jiff::Timestamp;
 use orchestrator::diagnostic::Problems;
 use orchestrator::kind::Kinds;
 use orchestrator::load;
 use orchestrator::plan::PlanRequest;
-use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, sync_channel};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use web_ui::{Daemon, Inspected, KnownPipeline, Refusal, Start};
@@ -26,18 +28,19 @@ pub(super) enum Order {
 pub(super) type Board = Arc<Mutex<Arc<Vec<KnownPipeline>>>>;
 
 pub(super) struct Desk {
-    board: Board,
-    kinds: Kinds,
-    profile: Option<String>,
+    pub(super) board: Board,
+    pub(super) kinds: Kinds,
+    pub(super) profile: Option<String>,
+    /// Where the project is that questions are asked in.
+    pub(super) dir: PathBuf,
+    pub(super) data_dir: PathBuf,
+    /// What answers questions: a process of its own, so that the daemon stays small.
+    pub(super) program: PathBuf,
     /// A sender is not to be shared between threads without a lock.
-    outbox: Mutex<Sender<Message>>,
+    pub(super) outbox: Mutex<Sender<Message>>,
 }
 
 impl Desk {
-    pub(super) fn new(board: Board, profile: Option<String>, outbox: Sender<Message>) -> Desk {
-        Desk { board, kinds: pipeline::kinds(), profile, outbox: Mutex::new(outbox) }
-    }
-
     fn ask<T>(
         &self,
         order: impl FnOnce(SyncSender<Result<T, Refusal>>) -> Order,
@@ -65,6 +68,38 @@ impl Daemon for Desk {
             PlanRequest { profile: self.profile.clone(), ..PlanRequest::new(Timestamp::now()) };
         let (definition, plan) = load::inspect(path, &self.kinds, &request)?;
         Ok(Inspected { definition, plan })
+    }
+
+    fn first_rows(&self, table: &str, limit: usize) -> Result<Vec<Map<String, Value>>, String> {
+        let sql = format!("select * from \"{}\" limit {limit}", table.replace('"', "\"\""));
+        let profile = self.profile.iter().flat_map(|profile| ["--profile", profile]);
+        let child = Command::new(&self.program)
+            .arg("--data-dir")
+            .arg(&self.data_dir)
+            .args(["query", &sql, "-o", "json"])
+            .args(profile)
+            .current_dir(&self.dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("cannot start a query: {error}"))?;
+        let pid = Pid::from_child(&child);
+        let (done, wait) = channel::<()>();
+        std::thread::spawn(move || {
+            if wait.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                // It may have ended just now.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        });
+        let output = child.wait_with_output().map_err(|error| error.to_string())?;
+        drop(done);
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let first = said.lines().next().unwrap_or("the query took too long");
+            return Err(first.strip_prefix("error: ").unwrap_or(first).to_owned());
+        }
+        serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())
     }
 
     fn start(&self, start: Start) -> Result<String, Refusal> {

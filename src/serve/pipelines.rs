@@ -11,6 +11,7 @@ use orchestrator::load::{self, Definition};
 use orchestrator::plan::{Interval, Plan, PlanRequest};
 use orchestrator::scheduler::Scheduled;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, PoisonError};
@@ -87,19 +88,21 @@ impl Pipelines {
                 since: of_file(&pipeline.path).map_or(Timestamp::UNIX_EPOCH, |said| said.since),
             })
             .collect();
-        let is_valid = |path: &PathBuf| self.valid.values().any(|valid| valid.path == *path);
-        known.extend(self.said.iter().filter(|(path, _)| !is_valid(path)).map(|(path, said)| {
-            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            KnownPipeline {
-                path: path.clone(),
-                name,
-                valid: false,
-                description: None,
-                schedule: None,
-                problems: said.problems.clone(),
-                since: said.since,
-            }
-        }));
+        let valid: BTreeSet<&PathBuf> = self.valid.values().map(|valid| &valid.path).collect();
+        known.extend(self.said.iter().filter(|(path, _)| !valid.contains(path)).map(
+            |(path, said)| {
+                let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                KnownPipeline {
+                    path: path.clone(),
+                    name,
+                    valid: false,
+                    description: None,
+                    schedule: None,
+                    problems: said.problems.clone(),
+                    since: said.since,
+                }
+            },
+        ));
         *self.board.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
     }
 
@@ -144,15 +147,18 @@ impl Pipelines {
                 return;
             }
         };
-        let mut before = std::mem::take(&mut self.valid);
+        let before = std::mem::take(&mut self.valid);
         self.said.retain(|path, _| files.contains(path));
-        // A name stays with the file that has it.
-        let is_known = |path: &PathBuf| before.values().any(|old| old.path == *path);
-        let (known, new): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(is_known);
-        for path in known.into_iter().chain(new) {
-            let old = before.extract_if(.., |_, old| old.path == path).next();
-            let old = old.map(|(_, old)| old).filter(|old| !self.valid.contains_key(&old.name));
-            let (found, problems) = match self.load_file(&path, now, None) {
+        let mut before: BTreeMap<PathBuf, Pipeline> =
+            before.into_values().map(|old| (old.path.clone(), old)).collect();
+        // Those that have a name already come first.
+        let (known, new): (Vec<PathBuf>, Vec<PathBuf>) =
+            files.into_iter().partition(|path| before.contains_key(path));
+        let files = [known, new].concat();
+        let loaded = self.load_files(&files, &self.request(now, None));
+        for (path, loaded) in files.into_iter().zip(loaded) {
+            let old = before.remove(&path).filter(|old| !self.valid.contains_key(&old.name));
+            let (found, problems) = match loaded.and_then(|new| self.unless_taken(new)) {
                 Ok(new) => (Some(new), None),
                 Err(problems) => (old, Some(problems)),
             };
@@ -175,7 +181,7 @@ impl Pipelines {
     ) -> Option<(&Definition, PlanRequest)> {
         let path = self.valid.get(name)?.path.clone();
         // If there are problems, the reload that the change leads to says so.
-        if let Ok(new) = self.load_file(&path, now, Some(interval))
+        if let Ok(new) = self.load_file(&path, &self.request(now, Some(interval)))
             && new.name == name
             && new.scheduled.is_some()
         {
@@ -185,33 +191,51 @@ impl Pipelines {
         Some((definition, self.request(now, Some(interval))))
     }
 
-    fn load_file(
+    fn load_file(&self, path: &Path, request: &PlanRequest) -> Result<Pipeline, String> {
+        let planned = load::load_and_plan(path, &self.kinds, request);
+        let planned = planned.map(|(definition, plan, _)| (definition, plan));
+        // A schedule gives no values to params: each must have a default. Else a run may give them.
+        let found = planned.or_else(|problems| match load::inspect(path, &self.kinds, request) {
+            Ok((definition, plan)) if plan.schedule.is_none() => Ok((definition, plan)),
+            _ => Err(problems),
+        });
+        let (definition, plan) = found.map_err(|problems| problems.render(false))?;
+        // The plan would not be, if its schedule had no timetable.
+        let scheduled =
+            Scheduled::of(&plan).ok().flatten().map(|when| (when, definition.without_tree()));
+        let (name, description) = (plan.pipeline, plan.description);
+        Ok(Pipeline { path: path.to_owned(), name, description, scheduled })
+    }
+
+    /// The same for many files, in their order, by all processors.
+    fn load_files(
         &self,
-        path: &Path,
-        now: Timestamp,
-        interval: Option<Interval>,
-    ) -> Result<Pipeline, String> {
-        let (plan, _) = load::validate(path, &self.kinds, now).map_err(|p| p.render(false))?;
-        let name = plan.pipeline.clone();
-        if let Some(other) = self.valid.get(&name).filter(|other| other.path != path) {
-            let other = other.path.display();
-            return Err(format!(
-                "`{name}` is also the name of the pipeline in `{other}`; rename one\n"
-            ));
+        paths: &[PathBuf],
+        request: &PlanRequest,
+    ) -> Vec<Result<Pipeline, String>> {
+        let threads = std::thread::available_parallelism().map_or(1, Into::into);
+        let load = |part: &[PathBuf]| -> Vec<_> {
+            part.iter().map(|path| self.load_file(path, request)).collect()
+        };
+        std::thread::scope(|scope| {
+            let parts: Vec<_> = (paths.chunks(paths.len().div_ceil(threads).max(1)))
+                .map(|part| scope.spawn(move || load(part)))
+                .collect();
+            let loaded = parts.into_iter().map(|part| part.join());
+            loaded.flat_map(|part| part.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        })
+    }
+
+    /// A name stays with the file that has it.
+    fn unless_taken(&self, pipeline: Pipeline) -> Result<Pipeline, String> {
+        let Pipeline { name, path, .. } = &pipeline;
+        match self.valid.get(name).filter(|other| other.path != *path) {
+            None => Ok(pipeline),
+            Some(other) => Err(format!(
+                "`{name}` is also the name of the pipeline in `{}`; rename one\n",
+                other.path.display()
+            )),
         }
-        let mut scheduled = None;
-        if plan.schedule.is_some() {
-            // A schedule gives no values to params: each must have a default.
-            let request = self.request(now, interval);
-            let (definition, plan, _) = load::load_and_plan(path, &self.kinds, &request)
-                .map_err(|problems| problems.render(false))?;
-            if plan.pipeline != name {
-                return Err("the file is being changed\n".to_owned());
-            }
-            // The plan would not be, if its schedule had no timetable.
-            scheduled = Scheduled::of(&plan).ok().flatten().map(|when| (when, definition));
-        }
-        Ok(Pipeline { path: path.to_owned(), name, description: plan.description, scheduled })
     }
 
     fn say(

@@ -354,6 +354,9 @@ fn metrics_and_datasets_are_told() {
     }
     let orders = site.get("/datasets/table:nightly_orders").body;
     assert!(orders.contains("order_timestamp") && orders.contains("Read by"), "{orders}");
+    let rows = site.get("/datasets/table:nightly_orders?rows=1").body;
+    assert_eq!(rows.matches("<td class=\"number\">2026").count(), 0);
+    assert_eq!(rows.matches("<td>2026-11-20</td>").count(), 20, "{rows}");
     let dashboard = site.get("/dashboards/nightly").body;
     let frame = "src=\"/artifacts/nightly/latest/index.html\"";
     assert!(dashboard.contains(frame) && dashboard.contains("sandbox=\"allow-scripts\""));

@@ -6,6 +6,7 @@ use orchestrator::diagnostic::Problems;
 use orchestrator::load::Definition;
 use orchestrator::plan::Plan;
 use orchestrator::scheduler::Scheduled;
+use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +17,10 @@ pub trait Daemon: Send + Sync + 'static {
 
     /// Reads a pipeline's file as it is now: its definition and plan, or its problems.
     fn inspect(&self, path: &Path) -> Result<Inspected, Problems>;
+
+    /// The first rows of a table's newest version; an error is a sentence for people. Takes a
+    /// second or so.
+    fn first_rows(&self, table: &str, limit: usize) -> Result<Vec<Map<String, Value>>, String>;
 
     /// Starts a run; its id comes back.
     fn start(&self, start: Start) -> Result<String, Refusal>;

@@ -13,11 +13,14 @@ use orchestrator::dataset::{DatasetName, Scheme};
 use orchestrator::figures::exact;
 use orchestrator::store::{DatasetVersion, Store, Toucher};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Versions on one page.
 const PAGE: usize = 25;
+/// Rows of a table that are shown.
+const FIRST_ROWS: usize = 20;
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -102,6 +105,8 @@ fn href(dataset: &str) -> String {
 pub struct DatasetQuery {
     /// Only versions older than this, in microseconds.
     before: String,
+    /// Whether the first rows are to be shown: not empty.
+    rows: String,
 }
 
 #[derive(Template)]
@@ -115,7 +120,18 @@ struct DatasetPage {
     versions: Vec<Version>,
     older: Option<String>,
     columns: Vec<(String, String)>,
+    /// Where the first rows are asked for, of a table.
+    ask_rows: Option<String>,
+    rows: Option<Result<Rows, String>>,
     dashboard: Option<String>,
+}
+
+/// The first rows of a table.
+struct Rows {
+    /// Names, and whether they hold numbers.
+    columns: Vec<(String, bool)>,
+    /// Cells; `None` is an empty one.
+    rows: Vec<Vec<Option<String>>>,
 }
 
 struct Version {
@@ -165,6 +181,7 @@ fn view(
         [] => answer.text(" No task has read it."),
         some => touched(answer.text(" Read by "), some).text("."),
     };
+    let is_table = dataset.scheme() == Scheme::Table;
     let is_artifact = dataset.scheme() == Scheme::Artifact;
     let mut facts = vec![("Written", clock.when(newest.at), format!("by {}", newest.task))];
     if !is_artifact {
@@ -191,6 +208,11 @@ fn view(
         facts,
         versions: versions.iter().map(version).collect(),
         older,
+        rows: (is_table && !query.rows.is_empty()).then(|| {
+            let rows = site.daemon.first_rows(dataset.name(), FIRST_ROWS)?;
+            Ok(Rows::of(&newest.schema, &rows))
+        }),
+        ask_rows: is_table.then(|| format!("{}?rows=1#rows", href(name))),
         columns: newest.schema.clone(),
         dashboard: is_artifact.then(|| format!("/dashboards/{}", words::encode(dataset.name()))),
         chrome,
@@ -215,4 +237,23 @@ fn touched(mut text: Markup, by: &[Toucher]) -> Markup {
         text = text.link(&format!("/pipelines/{}", words::encode(pipeline)), pipeline);
     }
     text
+}
+
+impl Rows {
+    fn of(schema: &[(String, String)], rows: &[Map<String, Value>]) -> Rows {
+        let is_number =
+            |name: &str| rows.iter().filter_map(|row| row.get(name)).any(Value::is_number);
+        let columns: Vec<(String, bool)> =
+            schema.iter().map(|(name, _)| (name.clone(), is_number(name))).collect();
+        let cell = |row: &Map<String, Value>, name: &str| match row.get(name)? {
+            Value::Null => None,
+            Value::String(text) => Some(text.chars().take(200).collect()),
+            other => Some(other.to_string()),
+        };
+        let rows = rows
+            .iter()
+            .map(|row| columns.iter().map(|(name, _)| cell(row, name)).collect())
+            .collect();
+        Rows { columns, rows }
+    }
 }

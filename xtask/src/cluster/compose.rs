@@ -77,7 +77,7 @@ fn every_image_is_pinned_to_the_version_that_the_tests_run_with() {
         "namenode" | "datanode" | "hdfs-directories" => image("apache/hadoop", HADOOP.version()),
         "hbase" | "thrift" => image("tidemill-hbase", hbase),
         "spark" => image("apache/spark", SPARK.version()),
-        "tidemill" => image("tidemill", env!("CARGO_PKG_VERSION")),
+        "tidemill" | "daemon" => image("tidemill", env!("CARGO_PKG_VERSION")),
         _ => image("debian", "bookworm-slim"),
     };
     for (name, service) in services(&compose) {
@@ -108,7 +108,7 @@ fn every_port_is_of_this_machine_alone() {
         assert!(matches!(parts[..], ["127.0.0.1", host, inside] if host == inside), "{port}");
     }
     // What the profile `cluster` outside of the containers goes to.
-    for port in ["9092", "9000", "9866", "9090", "15002"] {
+    for port in ["9092", "9000", "9866", "9090", "15002", "5000"] {
         assert!(ports.iter().any(|published| published.ends_with(port)), "{port}");
     }
 }
@@ -179,7 +179,14 @@ fn all_of_it_fits_a_machine_of_8_gb() {
         let limit = service["mem_limit"].as_str().unwrap_or_else(|| panic!("{name}: no limit"));
         limit.strip_suffix('m').and_then(|number| number.parse().ok()).unwrap()
     };
-    let total: u32 = services(&compose).map(mebibytes).sum();
+    // Who is waited for until it has ended uses nothing any more.
+    let ends = |name: &str| {
+        services(&compose).any(|(_, service)| {
+            service["depends_on"][name]["condition"] == "service_completed_successfully"
+        })
+    };
+    let stays = services(&compose).filter(|(name, _)| !ends(name));
+    let total: u32 = stays.map(mebibytes).sum();
     assert!(total <= 7 * 1024, "{total} MiB");
 }
 
