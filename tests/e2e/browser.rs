@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A tool that the environment names.
-fn tool(name: &str) -> Option<PathBuf> {
+pub(crate) fn tool(name: &str) -> Option<PathBuf> {
     let found = std::env::var_os(name).map(PathBuf::from);
     if found.is_none() {
         eprintln!("left out: no {name}; `cargo xtask test` brings it");

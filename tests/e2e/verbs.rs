@@ -2,6 +2,7 @@
 
 use crate::project::Project;
 use serde_json::Value;
+use std::path::Path;
 
 #[test]
 fn json_output_is_nothing_but_json() {
@@ -135,4 +136,18 @@ fn wrong_runs_and_empty_places_get_a_sentence() {
     assert!(said.err.contains("there is no run `nonsense`"), "{said:?}");
     let said = project.tidemill(&["logs", "latest", "nonsense"]);
     assert!(said.err.contains("has no attempt at a task `nonsense`"), "{said:?}");
+}
+
+#[test]
+fn schedule_agrees_with_croniter() {
+    let Some(python) = crate::browser::tool("TIDEMILL_CRONITER") else { return };
+    let project = Project::new();
+    let compare = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cron/compare.py");
+    let output = std::process::Command::new(python)
+        .arg(compare)
+        .args([Path::new(env!("CARGO_BIN_EXE_tidemill")), &project.path("")])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 /// A package of Debian, and whether what it brings is there.
 type Package = (&'static str, fn() -> bool);
 
-const NEEDED: [Package; 8] = [
+const NEEDED: [Package; 9] = [
     ("openjdk-17-jre-headless", || Java::find().is_ok()),
     ("maven", || answers("mvn")),
     ("protobuf-compiler", || answers("protoc")),
@@ -17,6 +17,7 @@ const NEEDED: [Package; 8] = [
     ("nodejs", || answers("node")),
     ("npm", || answers("npm")),
     ("python3-venv", has_venv),
+    ("tzdata", || Path::new("/usr/share/zoneinfo/UTC").exists()),
 ];
 
 fn answers(program: &str) -> bool {

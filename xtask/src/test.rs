@@ -5,6 +5,9 @@ use crate::{cargo, cargo_with, node, packages, python, root, target_directory};
 use anyhow::{Result, anyhow};
 use std::thread;
 
+/// What crontab lines are compared with.
+const CRONITER: (&str, &str) = ("croniter", "7.0.0");
+
 /// What asks the API all that its document allows.
 const SCHEMATHESIS: (&str, &str) = ("schemathesis", "4.32.5");
 
@@ -62,7 +65,9 @@ fn tools() -> Result<Vec<(&'static str, String)>> {
     let directory = target_directory()?;
     let modules = node::modules(&root(), &directory)?;
     let schemathesis = python::programs(&directory, SCHEMATHESIS.0, SCHEMATHESIS.1)?;
+    let croniter = python::programs(&directory, CRONITER.0, CRONITER.1)?;
     Ok(vec![
+        ("TIDEMILL_CRONITER", croniter.join("python").display().to_string()),
         ("TIDEMILL_BROWSER", modules.display().to_string()),
         ("TIDEMILL_SCHEMATHESIS", schemathesis.join("schemathesis").display().to_string()),
     ])
