@@ -35,8 +35,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// What others tell the daemon.
 pub(super) enum Message {
-    /// The run has no process any more.
-    RunEnded(String),
+    /// The run has no process any more; by which watch of it.
+    RunEnded(String, u64),
     FilesChanged,
     /// Somebody on the pages wants something.
     Order(Order),
@@ -62,6 +62,7 @@ pub(super) struct Daemon {
     kept_since: BTreeMap<String, Timestamp>,
     reload_at: Option<Instant>,
     orders: Vec<Order>,
+    watches: u64,
     /// The pages, which are told what happens.
     site: Arc<Site>,
 }
@@ -69,6 +70,8 @@ pub(super) struct Daemon {
 struct Active {
     pipeline: String,
     trigger: Trigger,
+    /// Which of the daemon's watches tells of its end.
+    watch: u64,
     /// Its process has died; a new one is started then.
     resume_at: Option<Instant>,
 }
@@ -96,6 +99,7 @@ impl Daemon {
             kept_since: BTreeMap::new(),
             reload_at: None,
             orders: Vec::new(),
+            watches: 0,
             site,
         };
         let now = Timestamp::now();
@@ -132,7 +136,13 @@ impl Daemon {
         let first = inbox.recv_timeout(wait).ok();
         for message in first.into_iter().chain(inbox.try_iter()) {
             match message {
-                Message::RunEnded(run) => self.ended.push(run),
+                Message::RunEnded(run, watch) => {
+                    // An earlier process of a run that has been resumed since is no news.
+                    let current = self.active.get(&run).map(|active| active.watch);
+                    if current.is_none_or(|current| current == watch) {
+                        self.ended.push(run);
+                    }
+                }
                 Message::FilesChanged => {
                     self.reload_at.get_or_insert_with(|| Instant::now() + SETTLED);
                 }
@@ -281,23 +291,25 @@ impl Daemon {
 
     /// Starts a process for a run whose lock is taken, or watches the one that it has.
     fn begin(&mut self, run: &str, pipeline: &str, trigger: Trigger, lock: Option<RunLock>) {
-        let done = self.watch(run, lock).with_context(|| format!("cannot start run {run}"));
+        self.watches += 1;
+        let watch = self.watches;
+        let done = self.watch(run, watch, lock).with_context(|| format!("cannot start run {run}"));
         let resume_at = done.err().map(|error| {
             complain(&error);
             Instant::now() + AFTER_ERROR
         });
-        let active = Active { pipeline: pipeline.to_owned(), trigger, resume_at };
+        let active = Active { pipeline: pipeline.to_owned(), trigger, watch, resume_at };
         self.active.insert(run.to_owned(), active);
     }
 
-    fn watch(&self, run: &str, lock: Option<RunLock>) -> Result<()> {
+    fn watch(&self, run: &str, watch: u64, lock: Option<RunLock>) -> Result<()> {
         let child: Option<Child> = lock
             .map(|lock| process::start(&self.program, &self.data_dir, run, lock))
             .transpose()?;
         let outbox = self.outbox.clone();
         process::tell_its_end(self.data_dir.clone(), run.to_owned(), child, move |run| {
             // Nobody listens any more when the daemon ends.
-            let _ = outbox.send(Message::RunEnded(run));
+            let _ = outbox.send(Message::RunEnded(run, watch));
         })
     }
 
@@ -315,10 +327,18 @@ impl Daemon {
         let row = self.store.find_run(run)?;
         match row.end {
             Some(end) => {
-                tracing::info!("{}: run {run} {}", row.pipeline, end.as_str());
-                self.site.metrics.ended(&mut self.store, &row)?;
-                self.active.remove(run);
                 self.deaths.remove(run);
+                if self.active.remove(run).is_some() {
+                    tracing::info!("{}: run {run} {}", row.pipeline, end.as_str());
+                    if let Err(error) = self.site.metrics.ended(&mut self.store, &row) {
+                        tracing::warn!("run {run} is not in the metrics: {error}");
+                    }
+                }
+            }
+            // Somebody has resumed it before this was heard.
+            None if ownership::is_alive(&self.data_dir, run) => {
+                self.begin(run, &row.pipeline, row.trigger, None);
+                return Ok(());
             }
             None => {
                 *self.deaths.entry(run.to_owned()).or_default() += 1;
@@ -361,7 +381,7 @@ impl Daemon {
             );
         }
         let resume_at = Some(Instant::now() + pause);
-        let active = Active { pipeline: pipeline.clone(), trigger: *trigger, resume_at };
+        let active = Active { pipeline: pipeline.clone(), trigger: *trigger, watch: 0, resume_at };
         self.active.insert(id.clone(), active);
     }
 

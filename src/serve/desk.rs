@@ -12,16 +12,34 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use web_ui::{Daemon, Inspected, KnownPipeline, Refusal, Start};
 
 /// How long the loop may take to answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(15);
+const GRACE: Duration = Duration::from_secs(10);
 
 /// What somebody on the pages wants.
 pub(super) enum Order {
-    Start(Box<Start>, SyncSender<Result<String, Refusal>>),
-    Resume(String, SyncSender<Result<(), Refusal>>),
+    Start(Box<Start>, Answer<String>),
+    Resume(String, Answer<()>),
+}
+
+/// Where the answer to an order goes. Once who asked was told that none will come, the order is not
+/// to be carried out any more.
+pub(super) struct Answer<T> {
+    sender: SyncSender<Result<T, Refusal>>,
+    until: Instant,
+}
+
+impl<T> Answer<T> {
+    /// Does what is wanted, if it is still wanted.
+    pub(super) fn give(self, act: impl FnOnce() -> Result<T, Refusal>) {
+        if Instant::now() < self.until {
+            // Who has asked may be gone.
+            let _ = self.sender.send(act());
+        }
+    }
 }
 
 /// The pipelines as the loop has last seen them.
@@ -41,18 +59,17 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    fn ask<T>(
-        &self,
-        order: impl FnOnce(SyncSender<Result<T, Refusal>>) -> Order,
-    ) -> Result<T, Refusal> {
-        let (answer, wait): (_, Receiver<Result<T, Refusal>>) = sync_channel(1);
+    fn ask<T>(&self, order: impl FnOnce(Answer<T>) -> Order) -> Result<T, Refusal> {
+        let (sender, wait): (_, Receiver<Result<T, Refusal>>) = sync_channel(1);
+        let answer = Answer { sender, until: Instant::now() + PATIENCE };
         let sent = {
             let outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
             outbox.send(Message::Order(order(answer)))
         };
         let stops = || Refusal::Failed("the daemon is being stopped".to_owned());
         sent.map_err(|_| stops())?;
-        wait.recv_timeout(PATIENCE).map_err(|_| {
+        // What was begun in time may take a little longer.
+        wait.recv_timeout(PATIENCE + GRACE).map_err(|_| {
             Refusal::Failed("the daemon is busy or being stopped; try again".to_owned())
         })?
     }

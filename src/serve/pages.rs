@@ -60,6 +60,8 @@ impl Pages {
             if let Err(error) = runtime.block_on(web_ui::serve(site, listener, stopped)) {
                 tracing::error!("the pages are gone: {error}");
             }
+            // Nobody waits for the answers that are still being made.
+            runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("pages".into()).spawn(serve)?;
         Ok(Pages { stop, thread })

@@ -69,7 +69,7 @@ await page.evaluate(() => { window.sameDocument = true; });
 await page.getByRole("button", { name: "Resume" }).click();
 await heading(page, "Running: 0 of 1");
 await page.evaluate(() => { window.sameDocument = true; });
-await page.getByRole("button", { name: "Cancel" }).click();
+await page.getByRole("button", { name: "Cancel the run" }).click();
 await heading(page, "Cancelled after");
 
 // A run by the form, watched until its end.
@@ -97,8 +97,8 @@ await page.getByRole("button", { name: "Run scores" }).click();
 await heading(page, "Failed: the command ended with exit code 3: no model");
 const failed = page.url();
 await page.locator("ol.log li", { hasText: "no model" }).first().waitFor();
-await page.locator("#score summary").click();
-assert.match(await page.locator("#score").innerText(), /1: from .*, failed after/);
+await page.locator("#task-score summary").click();
+assert.match(await page.locator("#task-score").innerText(), /1: from .*, failed after/);
 await page.getByLabel("Level").selectOption("warn and error");
 await page.getByRole("button", { name: "Show" }).click();
 await page.waitForURL(/level=warn/);
@@ -107,7 +107,7 @@ writeFileSync(join(project, "model"), "");
 await page.getByRole("button", { name: "Run again from score" }).click();
 await heading(page, "Succeeded in");
 await page.goto(site);
-await heading(page, "All went well last night");
+await heading(page, "All is well now");
 
 // The dashboard, in its frame: a chart tells of the point below the mouse.
 await page.goto(`${site}/dashboards/nightly`);

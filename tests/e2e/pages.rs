@@ -67,7 +67,7 @@ fn from_home_it_is_one_click_to_why_a_run_failed() {
     let tasks: Vec<&str> =
         shown["tasks"].as_array().unwrap().iter().map(|t| t["task"].as_str().unwrap()).collect();
     assert_eq!(tasks, ["score", "publish"]);
-    assert!(site.get("/").body.contains("<h1>All went well last night</h1>"));
+    assert!(site.get("/").body.contains("<h1>All is well now</h1>"));
     let grid = site.get("/pipelines/scores").body;
     assert!(grid.contains(&format!("href=\"/runs/{run}?task=score#log\"")), "{grid}");
 }
@@ -152,7 +152,8 @@ fn a_run_is_cancelled_and_one_whose_process_died_goes_on() {
     wait_for_state(&site, &run, "running");
     assert_eq!(site.post(&format!("/runs/{run}/cancel"), "").status, 303);
     wait_for_state(&site, &run, "cancelled");
-    assert!(site.get(&format!("/runs/{run}")).body.contains("cancelled on the pages"));
+    let page = site.get(&format!("/runs/{run}")).body;
+    assert!(page.contains("asked to stop: somebody cancelled it on the pages"), "{page}");
     assert_eq!(site.api("POST", &format!("/runs/{run}/cancel"), "").0, 409);
     assert_eq!(site.api("POST", &format!("/runs/{run}/resume"), "").0, 409);
     // One that was started by hand is resumed by a button.
@@ -313,6 +314,33 @@ fn pages_hear_of_what_happens() {
     let began = Instant::now();
     daemon.stop();
     assert!(began.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_run_whose_definition_is_not_understood_any_more_has_a_page() {
+    let project = Project::new();
+    project.write("pipelines/scores.yaml", FAILING);
+    let _daemon = Daemon::start(&project, &[]);
+    let site = Site::of(&project);
+    let run = started(&site.post("/pipelines/scores/run", ""));
+    wait_for_state(&site, &run, "failed");
+    // As one of a version of tidemill that knew other kinds.
+    let store = rusqlite::Connection::open(project.data().join("store.db")).unwrap();
+    store.execute("update definitions set json = replace(json, 'shell', 'fetch')", []).unwrap();
+    let page = site.get(&format!("/runs/{run}"));
+    assert_eq!(page.status, 200, "{page:#?}");
+    for words in ["can’t be read any more", "there is no kind of task `fetch`", "upstream failed"]
+    {
+        assert!(page.body.contains(words), "`{words}` is not in {}", page.body);
+    }
+    let (status, problem) = site.api("GET", &format!("/runs/{run}"), "");
+    assert_eq!(status, 422, "{problem}");
+    assert!(site.get("/").body.contains("scores failed"));
+    // Its file has another text now, and goes on where that one failed.
+    project.write("pipelines/scores.yaml", &format!("# mended\n{FAILING}"));
+    project.write("model", "");
+    let again = started(&site.post(&format!("/runs/{run}/again"), ""));
+    wait_for_state(&site, &again, "succeeded");
 }
 
 #[test]

@@ -20,13 +20,25 @@ function renew(old, fresh) {
   for (const { name, value } of fresh.attributes) {
     if (old.getAttribute(name) !== value && name !== "open") old.setAttribute(name, value);
   }
-  const before = [...old.childNodes];
-  const after = [...fresh.childNodes];
-  after.forEach((child, index) => {
-    if (index < before.length) renew(before[index], child);
-    else old.append(child);
-  });
-  before.slice(after.length).forEach((child) => child.remove());
+  // Children are the same by their id; those without one, by their place.
+  let next = old.firstChild;
+  for (const child of [...fresh.childNodes]) {
+    let match = null;
+    if (child.id) match = old.querySelector(`:scope > #${CSS.escape(child.id)}`);
+    else if (next && !next.id) match = next;
+    if (!match) {
+      old.insertBefore(child, next);
+      continue;
+    }
+    if (match === next) next = next.nextSibling;
+    else old.insertBefore(match, next);
+    renew(match, child);
+  }
+  while (next) {
+    const gone = next;
+    next = next.nextSibling;
+    gone.remove();
+  }
 }
 
 let busy = false;
@@ -51,9 +63,10 @@ async function refresh() {
     sayLive(true);
     const now = document.querySelector(".log");
     if (now && atEnd && follow && follow.checked) now.scrollTop = now.scrollHeight;
-    tellEnds(fresh);
+    tellEnds();
   } catch {
     sayLive(false);
+    setTimeout(refresh, 5000);
   } finally {
     busy = false;
     if (again) {
@@ -72,8 +85,8 @@ function sayLive(isLive) {
     mark.classList.remove("stale");
   } else if (!mark.classList.contains("stale")) {
     mark.classList.add("stale");
-    const at = new Date().toTimeString().slice(0, 5);
-    mark.textContent = `stale since ${at}`;
+    // What is shown is of this time, in the zone of the page.
+    mark.textContent = "stale, of";
   }
 }
 
@@ -85,7 +98,7 @@ function states(root) {
   return new Map(found.map((mark) => [mark.dataset.run, mark]));
 }
 
-function tellEnds(fresh) {
+function tellEnds() {
   const now = states(document);
   for (const [run, mark] of now) {
     const before = known.get(run);
@@ -119,7 +132,14 @@ function listen() {
   stream = new EventSource("/live");
   stream.addEventListener("open", refresh);
   stream.addEventListener("change", refresh);
-  stream.addEventListener("error", () => sayLive(false));
+  stream.addEventListener("error", () => {
+    sayLive(false);
+    // A browser tries again by itself, but not after an answer that is an error.
+    if (stream && stream.readyState === EventSource.CLOSED) {
+      stream = null;
+      setTimeout(listen, 5000);
+    }
+  });
 }
 
 // A browser has few connections to one server: a page that nobody sees needs none.
@@ -130,6 +150,10 @@ document.addEventListener("visibilitychange", () => {
   } else listen();
 });
 
+window.addEventListener("online", () => {
+  listen();
+  refresh();
+});
 document.addEventListener("input", (event) => event.target.setAttribute("data-keep", ""));
 known = new Map([...states(document)].map(([run, mark]) => [run, mark.dataset.state]));
 const log = document.querySelector(".log");

@@ -7,9 +7,10 @@ mod runs;
 use crate::Site;
 use crate::failure::Failure;
 use axum::Router;
+use axum::body::HttpBody;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Json, Query};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use serde::Serialize;
@@ -106,13 +107,17 @@ impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequestParts<S> for Ask
     }
 }
 
-/// [`Json`] whose rejection is a problem.
+/// [`Json`] whose rejection is a problem; without a body, all of it is left out.
 struct Given<T>(T);
 
-impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequest<S> for Given<T> {
+impl<S: Send + Sync, T: serde::de::DeserializeOwned + Default> FromRequest<S> for Given<T> {
     type Rejection = Failure;
 
     async fn from_request(request: axum::extract::Request, state: &S) -> Result<Self, Failure> {
+        let has_kind = request.headers().contains_key(header::CONTENT_TYPE);
+        if !has_kind && request.body().size_hint().exact() == Some(0) {
+            return Ok(Given(T::default()));
+        }
         let Json(value) =
             Json::from_request(request, state).await.map_err(|rejection: JsonRejection| {
                 Failure::new(rejection.status(), rejection.body_text())

@@ -3,13 +3,16 @@
 use crate::Site;
 use crate::failure::Failure;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Component, Path as FilePath, PathBuf};
 use std::sync::Arc;
+use tokio_util::io::ReaderStream;
 
 /// Scripts may draw; nothing may be fetched, sent, or done in the name of the reader.
 const SANDBOX: &str = "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'self'; \
@@ -32,18 +35,19 @@ async fn file(
 ) -> Result<Response, Failure> {
     let root = root(&site);
     let wanted = format!("{name}/{version}/{path}");
-    let read = tokio::task::spawn_blocking(move || read(&root, &wanted));
-    let (path, bytes) = read.await.map_err(|_| Failure::internal("reading broke off"))??;
+    let found = tokio::task::spawn_blocking(move || find(&root, &wanted));
+    let (path, file) = found.await.map_err(|_| Failure::internal("looking broke off"))??;
+    let body = Body::from_stream(ReaderStream::new(tokio::fs::File::from_std(file)));
     let headers = [
         (header::CONTENT_TYPE, kind(&path)),
         (header::CONTENT_SECURITY_POLICY, SANDBOX),
         (header::CACHE_CONTROL, "no-cache"),
     ];
-    Ok((headers, bytes).into_response())
+    Ok((headers, body).into_response())
 }
 
 /// A file below `root`, also by way of links, but never one elsewhere.
-fn read(root: &FilePath, wanted: &str) -> Result<(PathBuf, Vec<u8>), Failure> {
+fn find(root: &FilePath, wanted: &str) -> Result<(PathBuf, File), Failure> {
     let missing = || Failure::not_found("file of an artifact", wanted);
     let path = FilePath::new(wanted);
     // A leading dot is what a run has not finished.
@@ -54,17 +58,17 @@ fn read(root: &FilePath, wanted: &str) -> Result<(PathBuf, Vec<u8>), Failure> {
     if !is_plain || wanted.contains('\0') {
         return Err(missing());
     }
-    let found = |error: std::io::Error| match error.kind() {
+    let failed = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => missing(),
         _ => Failure::internal(format!("cannot read `{wanted}`: {error}")),
     };
-    let root = root.canonicalize().map_err(found)?;
-    let file = root.join(path).canonicalize().map_err(found)?;
-    if !file.starts_with(&root) {
+    let root = root.canonicalize().map_err(failed)?;
+    let path = root.join(path).canonicalize().map_err(failed)?;
+    if !path.starts_with(&root) || !path.is_file() {
         return Err(missing());
     }
-    let bytes = std::fs::read(&file).map_err(found)?;
-    Ok((file, bytes))
+    let file = File::open(&path).map_err(failed)?;
+    Ok((path, file))
 }
 
 fn kind(path: &FilePath) -> &'static str {
@@ -99,7 +103,8 @@ mod tests {
         std::fs::create_dir_all(root.join("sales/.r2.tmp")).unwrap();
         std::fs::write(root.join("sales/.r2.tmp/index.html"), "half").unwrap();
         for wanted in ["sales/r1/index.html", "sales/latest/index.html"] {
-            assert_eq!(read(&root, wanted).unwrap().1, b"page", "{wanted}");
+            let (path, _) = find(&root, wanted).unwrap();
+            assert_eq!(std::fs::read(path).unwrap(), b"page", "{wanted}");
         }
         let bad = [
             "sales/r1/../../../secret",
@@ -112,7 +117,7 @@ mod tests {
             "sales/r1//etc/passwd",
         ];
         for wanted in bad {
-            let failure = read(&root, wanted).map(|(_, bytes)| bytes).unwrap_err();
+            let failure = find(&root, wanted).unwrap_err();
             assert_eq!(failure.status.as_u16(), 404, "{wanted}: {}", failure.detail);
         }
     }

@@ -180,7 +180,7 @@ impl Scale {
         for part in parts {
             let (start, end) = (self.percent(part.start), self.percent(part.end));
             // What was short is seen, too.
-            let width = (end - start).max(0.4);
+            let width = (end - start).max(0.9);
             let start = start.min(100.0 - width);
             if part.state == "wait" {
                 if end - start > 0.2 {

@@ -69,7 +69,11 @@ impl From<StoreError> for Failure {
 
 impl From<RestoreError> for Failure {
     fn from(error: RestoreError) -> Failure {
-        Failure::internal(error.to_string())
+        let status = match error {
+            RestoreError::Outdated { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            RestoreError::Damaged { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Failure::new(status, error.to_string())
     }
 }
 

@@ -127,7 +127,10 @@ fn admit(site: &Site, request: &Request) -> Result<(), Box<Response>> {
         ));
     }
     let path = request.uri().path();
-    let is_open = matches!(path, "/login" | "/style.css" | "/app.js" | "/healthz" | "/readyz");
+    let is_open = matches!(
+        path,
+        "/login" | "/theme" | "/style.css" | "/app.js" | "/favicon.svg" | "/healthz" | "/readyz"
+    );
     match &site.token {
         Some(token) if !is_open && !token.opens(headers) => {
             if wants_page(request) {

@@ -3,19 +3,22 @@
 use crate::Site;
 use crate::failure::Failure;
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures::StreamExt;
 use orchestrator::event::Event;
 use orchestrator::log;
 use orchestrator::run::ownership;
 use orchestrator::store::Record;
 use serde::Deserialize;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
+use tokio_util::io::ReaderStream;
 
 /// Lines shown at once: the newest that are asked for.
 pub const MOST_LINES: usize = 500;
@@ -32,10 +35,12 @@ pub(crate) fn router() -> Router<Arc<Site>> {
 pub struct LogQuery {
     /// `None` or empty: the page chooses.
     pub task: Option<String>,
-    /// `warn`: only warnings and errors.
+    /// `warn`: only warnings, errors, and what commands say on standard error.
     pub level: String,
     /// Lines that hold this text.
     pub q: String,
+    /// Of the tasks, where there are many.
+    pub page: u16,
 }
 
 /// A line of a log, with those that belong to it.
@@ -43,7 +48,7 @@ pub struct LogQuery {
 pub struct Line {
     /// `02:00:00.123` in UTC, as written; the page shows the local time.
     pub at: String,
-    /// `info`
+    /// `info`, or `stderr` of a command.
     pub level: String,
     pub text: String,
 }
@@ -80,7 +85,8 @@ pub fn excerpt(files: &[(u32, PathBuf)], query: &LogQuery) -> Excerpt {
             excerpt.lines.push(Line { at: String::new(), level: "attempt".into(), text });
         }
         for line in lines(&text) {
-            let fits = query.level != "warn" || matches!(line.level.as_str(), "warn" | "error");
+            let fits =
+                query.level != "warn" || matches!(line.level.as_str(), "warn" | "error" | "stderr");
             if fits && (wanted.is_empty() || line.text.to_lowercase().contains(&wanted)) {
                 excerpt.matching += 1;
                 excerpt.lines.push(line);
@@ -123,8 +129,13 @@ fn lines(text: &str) -> Vec<Line> {
             if !at.ends_with('Z') || !known.contains(&level) {
                 return None;
             }
-            let text = rest.split_once(": ").map_or("", |(_, text)| text);
-            Some(Line { at: at.to_owned(), level: level.to_lowercase(), text: text.to_owned() })
+            let (target, text) = rest.split_once(": ").unwrap_or(("", rest));
+            // What a command says on standard error may be a warning, or none.
+            let level = match target {
+                "stderr" => target.to_owned(),
+                _ => level.to_lowercase(),
+            };
+            Some(Line { at: at.to_owned(), level, text: text.to_owned() })
         };
         match (parsed(), lines.last_mut()) {
             (Some(parsed), _) => lines.push(parsed),
@@ -146,35 +157,49 @@ async fn download(
     Path(run): Path<String>,
     Query(query): Query<LogQuery>,
 ) -> Result<Response, Failure> {
-    let task = query.task.clone().unwrap_or_default();
-    let answer = site.ask(move |site, store| whole(site, store, &run, &task)).await?;
-    let (name, text) = answer;
-    let headers = [
-        (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
-        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
-    ];
-    Ok((StatusCode::OK, headers, text).into_response())
+    let task = query.task.unwrap_or_default();
+    let log = whole(&site, run, task).await?;
+    let name = format!("attachment; filename=\"{}\"", log.name);
+    Ok(([(header::CONTENT_DISPOSITION, name)], log).into_response())
 }
 
-/// The name of a file for the log of a task, and its text.
-pub fn whole(
-    site: &Site,
-    store: &mut orchestrator::store::Store,
-    run: &str,
-    task: &str,
-) -> Result<(String, Vec<u8>), Failure> {
-    let row = store.find_run(run)?;
-    let records = store.events(&row.id, 0)?;
-    let files = files(site, &row.id, &records, task);
-    if files.is_empty() {
-        return Err(Failure::not_found("attempt in this run at a task", task));
+/// The log of a task, all attempts.
+pub struct WholeLog {
+    name: String,
+    task: String,
+    files: Vec<(u32, PathBuf)>,
+}
+
+pub async fn whole(site: &Arc<Site>, run: String, task: String) -> Result<WholeLog, Failure> {
+    site.ask(move |site, store| {
+        let row = store.find_run(&run)?;
+        let records = store.events(&row.id, 0)?;
+        let files = files(site, &row.id, &records, &task);
+        if files.is_empty() {
+            return Err(Failure::not_found("attempt in this run at a task", &task));
+        }
+        Ok(WholeLog { name: format!("{}-{task}.log", row.id), task, files })
+    })
+    .await
+}
+
+impl IntoResponse for WholeLog {
+    /// Sends it piece by piece: logs can be large.
+    fn into_response(self) -> Response {
+        let WholeLog { task, files, .. } = self;
+        let parts = futures::stream::iter(files).then(move |(attempt, path)| {
+            let head = Bytes::from(format!("== {task}, attempt {attempt}\n"));
+            async move {
+                let head = futures::stream::once(async { Ok::<_, io::Error>(head) });
+                // An attempt that has said nothing has no file.
+                let file = tokio::fs::File::open(path).await.ok();
+                let file = file.map(ReaderStream::new);
+                head.chain(futures::stream::iter(file).flatten())
+            }
+        });
+        let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+        (kind, Body::from_stream(parts.flatten())).into_response()
     }
-    let mut all = Vec::new();
-    for (attempt, path) in files {
-        all.extend(format!("== {task}, attempt {attempt}\n").bytes());
-        all.extend(std::fs::read(path).unwrap_or_default());
-    }
-    Ok((format!("{}-{task}.log", row.id), all))
 }
 
 #[cfg(test)]

@@ -81,7 +81,11 @@ fn back(headers: &HeaderMap) -> Redirect {
     let path = from
         .and_then(|from| from.split_once("://"))
         .and_then(|(_, rest)| rest.find('/').map(|slash| &rest[slash..]))
-        .filter(|path| !path.starts_with("//") && !path.contains('\\'));
+        .filter(|path| !path.starts_with("//") && !path.contains('\\'))
+        // What only a form can ask for has no page.
+        .filter(|path| {
+            !["/run", "/cancel", "/resume", "/again"].iter().any(|end| path.ends_with(end))
+        });
     Redirect::to(path.unwrap_or("/"))
 }
 
@@ -93,6 +97,19 @@ struct ErrorPage {
     detail: String,
     /// Whether the detail is a text of the terminal, with lines and carets.
     is_problem: bool,
+    /// The page that the request came from, if it was a form's.
+    back: Option<String>,
+}
+
+/// The page with the form that posts to a path.
+fn form_of(path: &str) -> Option<String> {
+    if let Some(pipeline) = path.strip_suffix("/run") {
+        return Some(format!("{pipeline}#start"));
+    }
+    ["/pause", "/cancel", "/resume", "/again"]
+        .iter()
+        .find_map(|end| path.strip_suffix(end))
+        .map(Into::into)
 }
 
 /// Shows failures of pages as a page.
@@ -102,6 +119,7 @@ pub(crate) async fn errors(
     next: Next,
 ) -> Response {
     let taste = Taste::of(request.headers());
+    let back = form_of(request.uri().path());
     let response = next.run(request).await;
     let failure = match response.extensions().get::<Failure>() {
         Some(failure) => failure.clone(),
@@ -122,7 +140,9 @@ pub(crate) async fn errors(
         chrome: site.chrome(Section::None, taste),
         title: title.to_owned(),
         is_problem: failure.detail.contains('\n'),
-        detail: failure.detail,
+        // What was typed into a field is an option of the terminal.
+        detail: failure.detail.replace("--set ", ""),
+        back,
     };
     match render(&page) {
         Ok(html) => (failure.status, html).into_response(),

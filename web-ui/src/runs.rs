@@ -8,10 +8,11 @@ use jiff::{SignedDuration, Timestamp};
 use orchestrator::dataset::Scheme;
 use orchestrator::event::{AttemptResult, TaskEnd};
 use orchestrator::figures;
-use orchestrator::plan::{EdgeReason, Plan, TriggerRule};
+use orchestrator::plan::{Edge, EdgeReason, Plan, TriggerRule};
 use orchestrator::run::counters::{self, Counted};
 use orchestrator::run::{Phase, Restored, RunState, TaskState, Timeline, ownership};
-use orchestrator::store::{Record, RunRow, RunStatus, Store, Trigger};
+use orchestrator::store::RunState as StoredState;
+use orchestrator::store::{Record, RunFilter, RunRow, RunStatus, Store, Trigger};
 use std::collections::BTreeMap;
 
 /// Everything known of a run.
@@ -25,11 +26,35 @@ pub struct RunView {
     pub records: Vec<Record>,
     /// Of attempts at work, by task.
     pub counters: BTreeMap<String, Counted>,
+    /// The edges into each task, as indices.
+    incoming: Vec<Vec<usize>>,
 }
 
 /// A run's state as people see it.
 pub fn status(site: &Site, row: &RunRow) -> RunStatus {
     row.status(row.end.is_none() && ownership::is_alive(&site.data_dir, &row.id))
+}
+
+/// Runs that a filter and a state choose, newest first. Which of the open ones have a process the
+/// store does not know: there are few of them, so that all are looked at.
+pub fn find(
+    site: &Site,
+    store: &mut Store,
+    filter: RunFilter,
+    state: Option<RunStatus>,
+) -> Result<Vec<(RunRow, RunStatus)>, Failure> {
+    let limit = filter.limit.unwrap_or(usize::MAX);
+    let filter = match state {
+        None => filter,
+        Some(RunStatus::Ended(end)) => RunFilter { state: Some(StoredState::Ended(end)), ..filter },
+        Some(_) => RunFilter { state: Some(StoredState::Open), limit: None, ..filter },
+    };
+    let rows = store.runs(&filter)?.into_iter().map(|row| {
+        let status = status(site, &row);
+        (row, status)
+    });
+    let fits = |(_, status): &(RunRow, RunStatus)| state.is_none_or(|state| state == *status);
+    Ok(rows.filter(fits).take(limit).collect())
 }
 
 /// Who has asked for a run, as the end of a sentence.
@@ -61,7 +86,12 @@ impl RunView {
             RunStatus::Running => counters::read(&directory),
             _ => BTreeMap::new(),
         };
+        let mut incoming = vec![Vec::new(); restored.plan.tasks.len()];
+        for (index, edge) in restored.plan.edges.iter().enumerate() {
+            incoming[edge.to].push(index);
+        }
         Ok(RunView {
+            incoming,
             row,
             status,
             restored,
@@ -71,6 +101,13 @@ impl RunView {
             records,
             counters,
         })
+    }
+
+    /// The edges into a task.
+    pub fn before(&self, name: &str) -> impl Iterator<Item = &Edge> {
+        let index = self.state.index_of(name);
+        let edges = index.map_or(&[][..], |index| &self.incoming[index]);
+        edges.iter().map(|edge| &self.plan().edges[*edge])
     }
 
     pub fn plan(&self) -> &Plan {
@@ -174,8 +211,7 @@ impl RunView {
                 _ => text.text(&format!("Stopped, because {reason}.")),
             },
             Phase::Ended(TaskEnd::Cancelled) if reason.is_empty() => {
-                let why = self.state.cancel_reason().unwrap_or("the run was cancelled");
-                text.text(&format!("Cancelled: {why}."))
+                text.text("Cancelled with its run.")
             }
             Phase::Ended(TaskEnd::Cancelled) => text.text(&format!("Cancelled, because {reason}.")),
         }
@@ -187,7 +223,7 @@ impl RunView {
         let plan = self.plan();
         // What each task before this one still has to do.
         let mut open: IndexMap<&str, Vec<String>> = IndexMap::new();
-        for edge in plan.edges.iter().filter(|edge| edge.to == index) {
+        for edge in self.before(name) {
             let before = plan.tasks[edge.from].name.as_str();
             let phase = self.state.task(before).map(|task| task.phase);
             if matches!(phase, None | Some(Phase::Ended(_))) {

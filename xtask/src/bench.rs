@@ -2,6 +2,7 @@
 //! beside it the tool that a user would otherwise take. Timings never decide a test.
 
 mod compare;
+mod daemon;
 mod duckdb;
 mod measure;
 mod servers;
@@ -55,6 +56,8 @@ enum Stage {
     Overhead,
     /// How fast `--help` and `validate` answer
     Cli,
+    /// How soon the daemon is ready, what it costs, how late its runs are, how fast its pages
+    Daemon,
     /// On real servers, each beside the tool that one would take otherwise: Kafka's
     /// ProducerPerformance, Spark, a Java client of HBase. Needs a JDK and Maven; fetches the
     /// servers and starts them, see docs/cluster.md
@@ -124,6 +127,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     if wanted(Stage::Pipeline) {
         bench.pipeline(&mut gathered)?;
+    }
+    if wanted(Stage::Daemon) {
+        daemon::run(&bench, &mut gathered)?;
     }
     // It fetches and starts much: only if it is named.
     if arguments.stage.contains(&Stage::Servers) {

@@ -112,8 +112,6 @@ impl Driver {
         for record in &records {
             state.apply(&record.event)?;
         }
-        // The store knows them.
-        state.take_ends();
         run.observer.events(&state, &records);
         let (outbox, inbox) = channel();
         let mut driver = Driver {

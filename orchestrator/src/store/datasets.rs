@@ -64,22 +64,23 @@ impl Store {
         self.with_schemas(rows)
     }
 
-    /// The versions of a dataset older than `before`, newest first.
+    /// The versions of a dataset older than `before` (its time and its run), newest first.
     pub fn versions_of(
         &mut self,
         dataset: &DatasetName,
-        before: Timestamp,
+        before: Option<(Timestamp, &str)>,
         limit: usize,
     ) -> Result<Vec<DatasetVersion>, StoreError> {
-        let (dataset, before) = (dataset.to_string(), before.as_microsecond());
+        let (at, run) = before.map_or((i64::MAX, ""), |(at, run)| (at.as_microsecond(), run));
+        let dataset = dataset.to_string();
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = self.sqlite(|connection| {
             connection
                 .prepare_cached(&format!(
-                    "select {COLUMNS} from dataset_versions where dataset = ? and at < ?
-                     order by at desc limit ?"
+                    "select {COLUMNS} from dataset_versions where dataset = ? and (at, run) < (?, ?)
+                     order by at desc, run desc limit ?"
                 ))?
-                .query_map(params![dataset, before, limit], version_row)?
+                .query_map(params![dataset, at, run, limit], version_row)?
                 .collect::<rusqlite::Result<Vec<_>>>()
         })?;
         self.with_schemas(rows)

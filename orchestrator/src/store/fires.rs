@@ -208,7 +208,8 @@ impl Store {
         })
     }
 
-    /// The fire times since `since` that were left out, with their pipelines, oldest first.
+    /// The fire times since `since` that were left out, but for paused schedules, with their
+    /// pipelines, newest first.
     pub fn left_out(
         &mut self,
         since: Timestamp,
@@ -219,7 +220,8 @@ impl Store {
             connection
                 .prepare_cached(
                     "select pipeline, first, last, count, fate from fires
-                     where last >= ? and fate not in ('queued', 'run') order by last limit ?",
+                     where last >= ? and fate not in ('queued', 'run', 'paused')
+                     order by last desc limit ?",
                 )?
                 .query_map(params![since.as_microsecond(), limit], |row| {
                     let fate: String = row.get(4)?;

@@ -113,16 +113,17 @@ impl Store {
         })
     }
 
-    /// The task whose attempt failed last in a run, and why.
-    pub fn last_failure(&mut self, run: &str) -> Result<Option<(String, String)>, StoreError> {
+    /// The task whose attempt failed last in a run, which attempt that was, and why it failed.
+    pub fn last_failure(&mut self, run: &str) -> Result<Option<(String, u32, String)>, StoreError> {
         self.sqlite(|connection| {
             connection
                 .prepare_cached(
-                    "select json ->> '$.task', json ->> '$.message' from events
-                     where run = ? and kind = 'attempt_ended' and json ->> '$.result' = 'failed'
-                     order by seq desc limit 1",
+                    "select json ->> '$.task', json ->> '$.attempt', json ->> '$.result.message'
+                     from events
+                     where run = ? and kind = 'attempt_ended'
+                     and json ->> '$.result.result' = 'failed' order by seq desc limit 1",
                 )?
-                .query_row([run], |row| Ok((row.get(0)?, row.get(1)?)))
+                .query_row([run], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
                 .optional()
         })
     }

@@ -137,7 +137,7 @@ impl Store {
             }
             for (task, state) in ends {
                 transaction
-                    .prepare_cached("insert into task_ends values (?, ?, ?, ?)")?
+                    .prepare_cached("insert or replace into task_ends values (?, ?, ?, ?)")?
                     .execute(params![run, task, state.as_str(), at])?;
             }
             crate::failpoint::hit("journal.before_commit");

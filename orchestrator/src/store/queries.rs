@@ -63,7 +63,7 @@ pub struct Ingestion {
     /// Rows that runs have landed from it, and those that did not fit.
     pub landed: u64,
     pub dead_letters: u64,
-    /// When it was last written.
+    /// When it was last written, or landed where no run writes it.
     pub at: Timestamp,
 }
 
@@ -76,13 +76,14 @@ impl Store {
             };
             connection
                 .prepare_cached(
+                    // Who lands writes what it could not land to an output of that name.
                     "with written as (
                          select dataset as topic, sum(rows) as rows, max(at) as at
                          from dataset_versions
                          where dataset >= 'topic:' and dataset < 'topic;' and at >= ?1
                          group by dataset
                      ), landed as (
-                         select r.dataset as topic,
+                         select r.dataset as topic, max(v.at) as at,
                              sum(iif(v.output = 'dead_letters', 0, v.rows)) as rows,
                              sum(iif(v.output = 'dead_letters', v.rows, 0)) as dead
                          from dataset_reads r
@@ -90,8 +91,9 @@ impl Store {
                          where r.dataset >= 'topic:' and r.dataset < 'topic;' and r.at >= ?1
                          group by r.dataset
                      )
-                     select topic, written.rows, coalesce(landed.rows, 0), coalesce(dead, 0), at
-                     from written left join landed using (topic) order by topic",
+                     select topic, coalesce(written.rows, 0), coalesce(landed.rows, 0),
+                         coalesce(dead, 0), coalesce(written.at, landed.at)
+                     from written full join landed using (topic) order by topic",
                 )?
                 .query_map([since.as_microsecond()], |row| {
                     Ok(Ingestion {

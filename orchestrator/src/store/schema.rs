@@ -106,10 +106,18 @@ create table task_ends (
     at integer not null,
     primary key (run, task)
 ) without rowid;
-insert or replace into task_ends
-select run, json ->> '$.task', coalesce(json ->> '$.state', json ->> '$.result'), at from events
-where kind in ('task_ended', 'attempt_ended') and coalesce(json ->> '$.result', '') <> 'lost'
-order by run, seq;
+-- Final is what no later event of the task follows, and what a run that has ended leaves behind.
+insert into task_ends
+select last.run, last.task, last.state, last.at from (
+    select run, json ->> '$.task' as task, at,
+        coalesce(json ->> '$.state', json ->> '$.result.result') as state,
+        row_number() over (partition by run, json ->> '$.task' order by seq desc) as place
+    from events where json ->> '$.task' is not null
+) as last join runs on runs.id = last.run
+where last.place = 1 and (
+    last.state in ('skipped', 'upstream_failed', 'succeeded')
+    or (last.state in ('failed', 'cancelled') and runs.state <> 'running')
+);
 create index runs_by_pipeline_and_state on runs (pipeline, state, created_at);
 create index runs_by_state on runs (state, created_at);
 create index fires_by_time on fires (last);
@@ -159,16 +167,30 @@ mod tests {
         old.execute_batch(
             "insert into definitions values ('d', '{}');
              insert into runs (id, pipeline, created_at, interval_start, interval_end, definition,
-             request) values ('r', 'p', 1, 0, 1, 'd', '{}');
-             insert into events values ('r', 1, 5, 1, 'task_ended', 1,
-             '{\"kind\":\"task_ended\",\"task\":\"t\",\"state\":\"failed\"}');",
+             request, state) values ('r', 'p', 1, 0, 1, 'd', '{}', 'failed');",
         )
         .unwrap();
+        let mut seq = 0;
+        let mut event = |text: &str| {
+            seq += 1;
+            let values = ["r", &seq.to_string(), text];
+            old.execute("insert into events values (?, ?, 5, 1, '', 1, ?)", values).unwrap();
+        };
+        event(r#"{"kind":"attempt_started","task":"a","attempt":1}"#);
+        event(r#"{"kind":"attempt_ended","task":"a","result":{"result":"failed","message":""}}"#);
+        event(r#"{"kind":"attempt_started","task":"a","attempt":2}"#);
+        event(r#"{"kind":"attempt_ended","task":"a","result":{"result":"succeeded"}}"#);
+        event(r#"{"kind":"attempt_ended","task":"b","result":{"result":"failed","message":""}}"#);
+        event(r#"{"kind":"task_ended","task":"c","state":"upstream_failed"}"#);
+        event(r#"{"kind":"attempt_started","task":"d","attempt":1}"#);
+        event(r#"{"kind":"attempt_ended","task":"d","result":{"result":"lost"}}"#);
         let mut store = Store::open(data.path()).unwrap();
         let runs = store.runs(&RunFilter::default()).unwrap();
         assert_eq!((runs.len(), runs[0].trigger), (1, Trigger::Manual));
         assert_eq!(store.fires("p", 10).unwrap(), []);
         let ends = store.task_ends("r").unwrap();
-        assert_eq!(ends, [("t".to_owned(), TaskEnd::Failed)]);
+        let expect =
+            [("a", TaskEnd::Succeeded), ("b", TaskEnd::Failed), ("c", TaskEnd::UpstreamFailed)];
+        assert_eq!(ends, expect.map(|(task, end)| (task.to_owned(), end)));
     }
 }

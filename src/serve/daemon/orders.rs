@@ -11,15 +11,11 @@ use orchestrator::store::{StoredRun, Trigger};
 use web_ui::{Refusal, Start};
 
 impl Daemon {
-    /// Does what is wanted, and answers. Who has asked may be gone.
+    /// Does what is wanted, and answers.
     pub(super) fn follow(&mut self, order: Order, now: Timestamp) {
         match order {
-            Order::Start(start, answer) => {
-                let _ = answer.send(self.start_asked(&start, now));
-            }
-            Order::Resume(run, answer) => {
-                let _ = answer.send(self.resume_asked(&run));
-            }
+            Order::Start(start, answer) => answer.give(|| self.start_asked(&start, now)),
+            Order::Resume(run, answer) => answer.give(|| self.resume_asked(&run)),
         }
     }
 

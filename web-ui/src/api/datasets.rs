@@ -63,9 +63,11 @@ pub(super) async fn list(State(site): State<Arc<Site>>) -> Result<Json<Vec<Versi
 pub(super) struct Wanted {
     /// Its name, such as `table:orders`.
     dataset: String,
-    /// Only versions written before this time.
+    /// Only versions older than the last of the answer before: its `written_at` ...
     #[param(value_type = Option<String>, format = DateTime)]
     before: Option<Timestamp>,
+    /// ... and its `run`.
+    run: Option<String>,
     /// How many, newest first.
     #[serde(default = "fifty")]
     #[param(minimum = 1, maximum = 1000, default = 50)]
@@ -85,7 +87,7 @@ fn fifty() -> usize {
 )]
 pub(super) async fn versions(
     State(site): State<Arc<Site>>,
-    Asked(Wanted { dataset, before, limit }): Asked<Wanted>,
+    Asked(Wanted { dataset, before, run, limit }): Asked<Wanted>,
 ) -> Result<Json<Vec<Version>>, Failure> {
     if !(1..=MOST).contains(&limit) {
         return Err(Failure::bad_request(format!("`limit` must be from 1 to {MOST}, not {limit}")));
@@ -95,7 +97,7 @@ pub(super) async fn versions(
             Failure::bad_request(error.to_string())
         })?;
     site.ask(move |_, store| {
-        let before = before.unwrap_or(Timestamp::MAX);
+        let before = before.map(|at| (at, run.as_deref().unwrap_or_default()));
         let versions = store.versions_of(&dataset, before, limit)?;
         Ok(Json(versions.into_iter().map(Version::from).collect()))
     })

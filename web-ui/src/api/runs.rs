@@ -3,14 +3,14 @@
 use super::{Asked, Problem};
 use crate::Site;
 use crate::failure::Failure;
-use crate::runs::{RunView, status};
+use crate::runs::{RunView, find};
 use crate::{logs, pages};
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Json};
+use axum::http::StatusCode;
+use axum::response::Json;
 use jiff::Timestamp;
 use orchestrator::event::RunEnd;
-use orchestrator::store::{RunFilter, RunRow, RunState, RunStatus};
+use orchestrator::store::{RunFilter, RunRow, RunStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -88,9 +88,8 @@ pub(super) struct Wanted {
     pipeline: Option<String>,
     #[param(inline)]
     state: Option<Chosen>,
-    /// Only runs created before this time.
-    #[param(value_type = Option<String>, format = DateTime)]
-    before: Option<Timestamp>,
+    /// Only runs older than this one: the last of the answer before.
+    before: Option<String>,
     /// How many, newest first.
     #[serde(default = "fifty")]
     #[param(minimum = 1, maximum = 1000, default = 50)]
@@ -117,7 +116,7 @@ fn fifty() -> usize {
     get,
     path = "/runs",
     params(Wanted),
-    responses((status = OK, body = Vec<Run>), (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json")),
+    responses((status = OK, body = Vec<Run>), (status = BAD_REQUEST, body = Problem, content_type = "application/problem+json"), (status = NOT_FOUND, description = "there is no run `before`", body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn list(
     State(site): State<Arc<Site>>,
@@ -128,23 +127,24 @@ pub(super) async fn list(
         return Err(Failure::bad_request(format!("`limit` must be from 1 to {MOST}, not {limit}")));
     }
     site.ask(move |site, store| {
-        let (state, only) = match wanted.state {
-            None => (None, None),
-            Some(Chosen::Running) => (Some(RunState::Open), Some("running")),
-            Some(Chosen::Crashed) => (Some(RunState::Open), Some("crashed")),
-            Some(Chosen::Succeeded) => (Some(RunState::Ended(RunEnd::Succeeded)), None),
-            Some(Chosen::Failed) => (Some(RunState::Ended(RunEnd::Failed)), None),
-            Some(Chosen::Cancelled) => (Some(RunState::Ended(RunEnd::Cancelled)), None),
+        let Wanted { pipeline, state, before, limit } = wanted;
+        let state = state.map(|chosen| match chosen {
+            Chosen::Running => RunStatus::Running,
+            Chosen::Crashed => RunStatus::Crashed,
+            Chosen::Succeeded => RunStatus::Ended(RunEnd::Succeeded),
+            Chosen::Failed => RunStatus::Ended(RunEnd::Failed),
+            Chosen::Cancelled => RunStatus::Ended(RunEnd::Cancelled),
+        });
+        let before = match before {
+            None => None,
+            Some(run) => {
+                let row = store.find_run(&run)?;
+                Some((row.created_at, row.id))
+            }
         };
-        let rows = store.runs(&RunFilter {
-            pipeline: wanted.pipeline,
-            state,
-            created: None,
-            before: wanted.before.map(|at| (at, String::new())),
-            limit: Some(wanted.limit),
-        })?;
-        let runs = rows.iter().map(|row| Run::of(row, status(site, row)));
-        Ok(Json(runs.filter(|run| only.is_none_or(|only| run.state == only)).collect()))
+        let filter = RunFilter { pipeline, before, limit: Some(limit), ..RunFilter::default() };
+        let found = find(site, store, filter, state)?;
+        Ok(Json(found.iter().map(|(row, status)| Run::of(row, *status)).collect()))
     })
     .await
 }
@@ -154,7 +154,7 @@ pub(super) async fn list(
     get,
     path = "/runs/{run}",
     params(("run" = String, Path, description = "its id, a unique beginning or end of it, or `latest`")),
-    responses((status = OK, body = RunDetail), (status = BAD_REQUEST, description = "several runs are meant", body = Problem, content_type = "application/problem+json"), (status = NOT_FOUND, body = Problem, content_type = "application/problem+json")),
+    responses((status = OK, body = RunDetail), (status = BAD_REQUEST, description = "several runs are meant", body = Problem, content_type = "application/problem+json"), (status = UNPROCESSABLE_ENTITY, description = "its definition can't be read by this version", body = Problem, content_type = "application/problem+json"), (status = NOT_FOUND, body = Problem, content_type = "application/problem+json")),
 )]
 pub(super) async fn show(
     State(site): State<Arc<Site>>,
@@ -244,9 +244,8 @@ pub(super) async fn events(
 pub(super) async fn log(
     State(site): State<Arc<Site>>,
     Path((run, task)): Path<(String, String)>,
-) -> Result<impl IntoResponse, Failure> {
-    let whole = site.ask(move |site, store| logs::whole(site, store, &run, &task)).await?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], whole.1))
+) -> Result<logs::WholeLog, Failure> {
+    logs::whole(&site, run, task).await
 }
 
 /// Asks a run to stop; it stops soon after.
@@ -259,7 +258,10 @@ pub(super) async fn cancel(
     State(site): State<Arc<Site>>,
     Path(run): Path<String>,
 ) -> Result<StatusCode, Failure> {
-    site.ask(move |site, store| pages::request_cancel(site, store, &run, "by the API")).await?;
+    site.ask(move |site, store| {
+        pages::request_cancel(site, store, &run, "somebody cancelled it by the API")
+    })
+    .await?;
     Ok(StatusCode::ACCEPTED)
 }
 

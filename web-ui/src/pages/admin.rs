@@ -65,7 +65,7 @@ struct Stored {
 
 pub async fn page(State(site): State<Arc<Site>>, headers: HeaderMap) -> Page {
     let taste = Taste::of(&headers);
-    render(&site.ask(move |site, store| view(site, store, taste)).await?)
+    site.ask(move |site, store| render(&view(site, store, taste)?)).await
 }
 
 fn view(site: &Site, store: &mut Store, taste: Taste) -> Result<Admin, Failure> {

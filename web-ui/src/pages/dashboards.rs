@@ -84,7 +84,7 @@ pub async fn page(
     Query(wanted): Query<Wanted>,
 ) -> Page {
     let taste = Taste::of(&headers);
-    render(&site.ask(move |site, store| view(site, store, &name, &wanted, taste)).await?)
+    site.ask(move |site, store| render(&view(site, store, &name, &wanted, taste)?)).await
 }
 
 fn view(
@@ -97,7 +97,7 @@ fn view(
     let chrome = site.chrome(Section::Dashboards, taste);
     let missing = || Failure::not_found("artifact", name);
     let dataset: DatasetName = format!("artifact:{name}").parse().map_err(|_| missing())?;
-    let versions = store.versions_of(&dataset, Timestamp::MAX, VERSIONS)?;
+    let versions = store.versions_of(&dataset, None, VERSIONS)?;
     let newest = versions.first().ok_or_else(missing)?;
     let is_latest = wanted.version.is_empty() || wanted.version == newest.run;
     let shown: &DatasetVersion = match is_latest {

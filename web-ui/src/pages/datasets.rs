@@ -103,7 +103,7 @@ fn href(dataset: &str) -> String {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct DatasetQuery {
-    /// Only versions older than this, in microseconds.
+    /// Only versions older than this: `MICROSECONDS-RUN`.
     before: String,
     /// Whether the first rows are to be shown: not empty.
     rows: String,
@@ -150,7 +150,7 @@ pub async fn page(
     Query(query): Query<DatasetQuery>,
 ) -> Page {
     let taste = Taste::of(&headers);
-    render(&site.ask(move |site, store| view(site, store, &name, &query, taste)).await?)
+    site.ask(move |site, store| render(&view(site, store, &name, &query, taste)?)).await
 }
 
 fn view(
@@ -163,12 +163,15 @@ fn view(
     let chrome = site.chrome(Section::Datasets, taste);
     let clock = &chrome.clock;
     let dataset: DatasetName = name.parse().map_err(|_| Failure::not_found("dataset", name))?;
-    let newest = store.versions_of(&dataset, Timestamp::MAX, 1)?.pop();
+    let newest = store.versions_of(&dataset, None, 1)?.pop();
     let Some(newest) = newest else {
         return Err(Failure::not_found("dataset that a run has written, named", name));
     };
-    let before = query.before.parse().ok().and_then(|at| Timestamp::from_microsecond(at).ok());
-    let mut versions = store.versions_of(&dataset, before.unwrap_or(Timestamp::MAX), PAGE + 1)?;
+    let before = query
+        .before
+        .split_once('-')
+        .and_then(|(at, run)| Some((Timestamp::from_microsecond(at.parse().ok()?).ok()?, run)));
+    let mut versions = store.versions_of(&dataset, before, PAGE + 1)?;
     let has_older = versions.len() > PAGE;
     versions.truncate(PAGE);
     let older = versions

@@ -5,7 +5,7 @@ use crate::Site;
 use crate::chrome::{Chrome, Section, Taste};
 use crate::failure::Failure;
 use crate::runs;
-use crate::words::{Clock, Markup, duration};
+use crate::words::{Clock, Markup, duration, encode};
 use askama::Template;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use orchestrator::event::RunEnd;
 use orchestrator::plan::Interval;
-use orchestrator::store::{RunFilter, RunRow, RunState, RunStatus, Store, Trigger};
+use orchestrator::store::{RunFilter, RunRow, RunStatus, Store, Trigger};
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -39,6 +39,7 @@ pub struct History {
     pub to: String,
     pub states: [&'static str; 6],
     pub older: Option<String>,
+    pub newer: Option<String>,
     pub is_filtered: bool,
 }
 
@@ -58,24 +59,23 @@ pub struct HistoryRow {
 const STATES: [&str; 6] = ["", "succeeded", "failed", "cancelled", "running", "crashed"];
 
 impl HistoryQuery {
-    /// What the store is asked; an empty or unknown value asks for nothing.
-    pub fn filter(&self, pipeline: Option<&str>, clock: &Clock) -> RunFilter {
-        let state = match self.state.as_str() {
-            "succeeded" => Some(RunState::Ended(RunEnd::Succeeded)),
-            "failed" => Some(RunState::Ended(RunEnd::Failed)),
-            "cancelled" => Some(RunState::Ended(RunEnd::Cancelled)),
-            "running" | "crashed" => Some(RunState::Open),
+    /// The state that is asked for.
+    fn status(&self) -> Option<RunStatus> {
+        match self.state.as_str() {
+            "succeeded" => Some(RunStatus::Ended(RunEnd::Succeeded)),
+            "failed" => Some(RunStatus::Ended(RunEnd::Failed)),
+            "cancelled" => Some(RunStatus::Ended(RunEnd::Cancelled)),
+            "running" => Some(RunStatus::Running),
+            "crashed" => Some(RunStatus::Crashed),
             _ => None,
-        };
-        let day = |text: &str| {
-            let date: Date = text.parse().ok()?;
-            Some(date.to_zoned(clock.zone.clone()).ok()?.timestamp())
-        };
-        let next = |text: &str| {
-            let date: Date = text.parse().ok()?;
-            Some(date.tomorrow().ok()?.to_zoned(clock.zone.clone()).ok()?.timestamp())
-        };
-        let (from, to) = (day(&self.from), next(&self.to));
+        }
+    }
+
+    /// What else the store is asked; an empty or unknown value asks for nothing.
+    pub fn filter(&self, pipeline: Option<&str>, clock: &Clock) -> RunFilter {
+        let start = |date: Date| Some(date.to_zoned(clock.zone.clone()).ok()?.timestamp());
+        let from = self.from.parse().ok().and_then(start);
+        let to = self.to.parse().ok().and_then(|date: Date| start(date.tomorrow().ok()?));
         let created = (from.is_some() || to.is_some()).then(|| Interval {
             start: from.unwrap_or(Timestamp::MIN),
             end: to.unwrap_or(Timestamp::MAX),
@@ -85,10 +85,10 @@ impl HistoryQuery {
         });
         RunFilter {
             pipeline: pipeline.map(str::to_owned),
-            state,
             created,
             before,
             limit: Some(PAGE + 1),
+            ..RunFilter::default()
         }
     }
 }
@@ -102,25 +102,23 @@ pub fn history(
     path: &str,
     clock: &Clock,
 ) -> Result<History, Failure> {
-    let mut runs = store.runs(&query.filter(pipeline, clock))?;
-    let has_more = runs.len() > PAGE;
-    runs.truncate(PAGE);
-    let older = runs.last().filter(|_| has_more).map(|last| {
-        let before = format!("{}-{}", last.created_at.as_microsecond(), last.id);
-        let HistoryQuery { state, from, to, .. } = query;
-        format!("{path}?state={state}&from={from}&to={to}&before={before}#history")
-    });
-    let mut rows = Vec::new();
-    for run in runs {
-        let status = runs::status(site, &run);
-        // The store does not know which of the open ones have a process.
-        let fits = match query.state.as_str() {
-            "running" | "crashed" => status.as_str() == query.state,
-            _ => true,
-        };
-        if fits {
-            rows.push(row(store, &run, status, clock)?);
+    let mut found = runs::find(site, store, query.filter(pipeline, clock), query.status())?;
+    let has_more = found.len() > PAGE;
+    found.truncate(PAGE);
+    let older = found.last().filter(|_| has_more).map(|(last, _)| {
+        let mut link = format!("{path}?");
+        for (name, value) in [("state", &query.state), ("from", &query.from), ("to", &query.to)] {
+            if !value.is_empty() {
+                link.push_str(&format!("{name}={}&", encode(value)));
+            }
         }
+        let at = last.created_at.as_microsecond();
+        format!("{link}before={at}-{}#history", last.id)
+    });
+    let newer = (!query.before.is_empty()).then(|| format!("{path}#history"));
+    let mut rows = Vec::new();
+    for (run, status) in &found {
+        rows.push(row(store, run, *status, clock)?);
     }
     let known = STATES.into_iter().find(|state| *state == query.state).unwrap_or_default();
     let is_date = |text: &str| text.parse::<Date>().is_ok();
@@ -132,6 +130,7 @@ pub fn history(
         to: date(&query.to),
         states: STATES,
         older,
+        newer,
         is_filtered: !known.is_empty() || is_date(&query.from) || is_date(&query.to),
     })
 }
@@ -144,11 +143,15 @@ fn row(
 ) -> Result<HistoryRow, Failure> {
     let mut what = Markup::new();
     if matches!(status.as_str(), "failed" | "crashed")
-        && let Some((task, message)) = store.last_failure(&run.id)?
+        && let Some((task, attempt, message)) = store.last_failure(&run.id)?
     {
         let first = message.lines().next().unwrap_or_default();
         let first: String = first.chars().take(160).collect();
-        what = what.strong(&task).text(&format!(" failed: {first}"));
+        let after = match attempt {
+            1 => String::new(),
+            many => format!(" after {many} attempts"),
+        };
+        what = what.strong(&task).text(&format!(" failed{after}: {first}"));
     } else if status == RunStatus::Crashed {
         what = what.text("its process died");
     } else if run.epoch > 1 {

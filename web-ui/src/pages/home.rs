@@ -6,14 +6,14 @@ use crate::chrome::{Chrome, Section, Taste};
 use crate::daemon::KnownPipeline;
 use crate::drawing::{BARS, Bar, Part, Scale, Svg, bars};
 use crate::failure::Failure;
-use crate::runs::{self, RunView};
+use crate::runs;
 use crate::words::{self, Clock, Markup, duration, plural};
 use askama::Template;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use jiff::Timestamp;
+use orchestrator::event::RunEnd;
 use orchestrator::plan::Interval;
-use orchestrator::scheduler::Why;
 use orchestrator::store::{RunFilter, RunRow, RunStatus, Store};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +32,7 @@ const NOTICES: usize = 4;
 #[serde(default)]
 pub struct Search {
     q: String,
-    page: usize,
+    page: u16,
 }
 
 #[derive(Template)]
@@ -102,8 +102,7 @@ pub async fn page(
     Query(search): Query<Search>,
 ) -> Page {
     let taste = Taste::of(&headers);
-    let page = site.ask(move |site, store| home(site, store, &search, taste)).await?;
-    render(&page)
+    site.ask(move |site, store| render(&home(site, store, &search, taste)?)).await
 }
 
 fn home(site: &Site, store: &mut Store, search: &Search, taste: Taste) -> Result<Home, Failure> {
@@ -115,14 +114,15 @@ fn home(site: &Site, store: &mut Store, search: &Search, taste: Taste) -> Result
     let since = Interval { start: evening, end: Timestamp::MAX };
     let of_night = RunFilter { created: Some(since), limit: Some(MOST_RUNS), ..Default::default() };
     let night_runs = store.runs(&of_night)?;
-    let (headline, answer, trouble) = verdict(site, store, &overview, &night_runs, clock)?;
-    let mut notices = other_troubles(site, store, &overview, clock)?;
+    let (headline, answer, trouble) = verdict(store, &overview, &night_runs, clock)?;
+    let mut notices = other_troubles(store, &overview, clock)?;
     notices.extend(problems(&known, clock));
     notices.extend(left_out(store, evening, clock)?);
 
     let mut order = overview.order(&search.q);
     let count = order.len();
-    let first = search.page * PAGE;
+    let page = usize::from(search.page);
+    let first = page * PAGE;
     let shown: Vec<String> = order.drain(..).skip(first).take(PAGE).collect();
     let paused = store.paused()?;
     let mut rows = Vec::new();
@@ -145,8 +145,8 @@ fn home(site: &Site, store: &mut Store, search: &Search, taste: Taste) -> Result
         rows,
         count,
         query: search.q.clone(),
-        earlier: (search.page > 0).then(|| page_link(search.page - 1)),
-        later: (count > first + PAGE).then(|| page_link(search.page + 1)),
+        earlier: (page > 0).then(|| page_link(page - 1)),
+        later: (count > first + PAGE).then(|| page_link(page + 1)),
         chrome,
     })
 }
@@ -155,40 +155,44 @@ fn home(site: &Site, store: &mut Store, search: &Search, taste: Taste) -> Result
 struct Overview {
     known: BTreeMap<String, KnownPipeline>,
     newest: BTreeMap<String, (RunRow, RunStatus)>,
-    /// The newest run that is over, where it went wrong.
+    /// The newest run that was not cancelled, where it went wrong.
     trouble: BTreeMap<String, (RunRow, RunStatus)>,
 }
 
 impl Overview {
     fn load(site: &Site, store: &mut Store, known: &[KnownPipeline]) -> Result<Overview, Failure> {
-        let mut overview = Overview {
-            known: known.iter().map(|one| (one.name.clone(), one.clone())).collect(),
-            newest: BTreeMap::new(),
-            trouble: BTreeMap::new(),
-        };
+        let mut overview =
+            Overview { known: BTreeMap::new(), newest: BTreeMap::new(), trouble: BTreeMap::new() };
+        for one in known {
+            // A file without a valid version is called as its file: it takes no other's place.
+            overview.known.entry(one.name.clone()).or_insert_with(|| one.clone());
+        }
         for name in store.pipelines()? {
-            // A run of now says nothing about the one before it.
             let filter = |limit| RunFilter {
                 pipeline: Some(name.clone()),
                 limit: Some(limit),
                 ..RunFilter::default()
             };
             let mut runs = store.runs(&filter(1))?;
-            let open = runs.first().is_some_and(|run| run.end.is_none());
-            if open {
+            // A run that goes on, or was cancelled, says nothing about the one before it.
+            let cancelled = Some(RunEnd::Cancelled);
+            if runs.first().is_some_and(|run| run.end.is_none() || run.end == cancelled) {
                 runs = store.runs(&filter(10))?;
             }
-            let mut runs = runs.into_iter().map(|run| {
-                let status = runs::status(site, &run);
-                (run, status)
-            });
-            let Some(newest) = runs.next() else { continue };
-            let over = match newest.1 {
-                RunStatus::Running => runs.find(|(_, status)| *status != RunStatus::Running),
-                _ => Some(newest.clone()),
-            };
-            if let Some(over) = over.filter(|(_, status)| is_trouble(*status)) {
-                overview.trouble.insert(name.clone(), over);
+            let runs: Vec<(RunRow, RunStatus)> = (runs.into_iter())
+                .map(|run| {
+                    let status = runs::status(site, &run);
+                    (run, status)
+                })
+                .collect();
+            let Some(newest) = runs.first().cloned() else { continue };
+            let judged = runs
+                .into_iter()
+                .find(|(run, status)| *status != RunStatus::Running && run.end != cancelled);
+            // Nobody could mend what the daemon does not have.
+            let is_known = overview.known.get(&name).is_some_and(|known| known.valid);
+            if let Some(judged) = judged.filter(|(_, status)| is_known && is_trouble(*status)) {
+                overview.trouble.insert(name.clone(), judged);
             }
             overview.newest.insert(name, newest);
         }
@@ -199,23 +203,20 @@ impl Overview {
         self.known.keys().chain(self.newest.keys()).collect()
     }
 
-    /// The names that a search finds: what needs a person first, then what is at work.
+    /// The names that a search finds: what needs a person first.
     fn order(&self, query: &str) -> Vec<String> {
         let wanted = query.trim().to_lowercase();
         let mut names: Vec<&String> =
             self.names().into_iter().filter(|name| name.to_lowercase().contains(&wanted)).collect();
-        let running = |name: &String| {
-            self.newest.get(name).is_some_and(|(_, status)| *status == RunStatus::Running)
-        };
+        // What changes from minute to minute moves no row: somebody may be about to press its button.
         names.sort_by_key(|name| {
             let known = self.known.get(*name);
             let broken = known.is_some_and(|known| !known.valid);
-            let rank = match (self.trouble.contains_key(*name), broken, running(name)) {
-                (true, ..) => 0,
-                (_, true, _) => 1,
-                (_, _, true) => 2,
-                _ if known.is_none() => 4,
-                _ => 3,
+            let rank = match (self.trouble.contains_key(*name), broken) {
+                (true, _) => 0,
+                (_, true) => 1,
+                _ if known.is_none() => 3,
+                _ => 2,
             };
             (rank, (*name).clone())
         });
@@ -257,7 +258,6 @@ fn ended(row: &RunRow) -> Timestamp {
 
 /// The page's answer: a headline, a sentence, and what can be done.
 fn verdict(
-    site: &Site,
     store: &mut Store,
     overview: &Overview,
     night: &[RunRow],
@@ -265,20 +265,26 @@ fn verdict(
 ) -> Result<(String, Markup, Option<Act>), Failure> {
     let running =
         overview.newest.values().filter(|(_, status)| *status == RunStatus::Running).count();
-    let well = night.iter().filter(|run| matches!(run.status(true).as_str(), "succeeded")).count();
-    let also = |text: Markup, other: &str| {
-        let runs = plural(well, "run");
-        let text = match (well, running) {
-            (0, 0) => return text,
-            (0, _) => text.text(" "),
-            (_, 0) => return text.text(&format!(" {other}")).strong(&runs).text(" went well."),
-            _ => text.text(&format!(" {other}")).strong(&runs).text(" went well, and "),
-        };
-        text.text(&format!("{running} {} running.", if running == 1 { "is" } else { "are" }))
+    let count = |end: RunEnd| night.iter().filter(|run| run.end == Some(end)).count();
+    let (good, bad) = (count(RunEnd::Succeeded), count(RunEnd::Failed));
+    let over = good + bad + count(RunEnd::Cancelled);
+    let night_words = match over {
+        0 => "No run has ended since yesterday evening".to_owned(),
+        all if good == all => format!("{} went well since yesterday evening", plural(all, "run")),
+        all => format!("{good} of {} since yesterday evening went well", plural(all, "run")),
+    };
+    let also = |text: Markup| {
+        let text = if text.is_empty() { text } else { text.text(" ") };
+        let text = text.text(&night_words);
+        match running {
+            0 => text.text("."),
+            1 => text.text(", and 1 is running."),
+            many => text.text(&format!(", and {many} are running.")),
+        }
     };
     let worst = overview.trouble.iter().max_by_key(|(_, (run, _))| ended(run));
     let Some((name, (run, status))) = worst else {
-        let (headline, answer) = match (overview.names().len(), overview.newest.len(), well) {
+        let (headline, answer) = match (overview.names().len(), overview.newest.len(), over) {
             (0, _, _) => (
                 "No pipelines yet".to_owned(),
                 Markup::new().text(
@@ -290,15 +296,13 @@ fn verdict(
                 "Nothing has run yet".to_owned(),
                 Markup::new().text("Start a pipeline below, or wait until one is due."),
             ),
-            (_, _, 0) => (
-                "All is well".to_owned(),
-                also(Markup::new().text("Nothing has ended since yesterday evening."), ""),
-            ),
-            _ => ("All went well last night".to_owned(), also(Markup::new(), "")),
+            (_, _, 0) => ("All is well".to_owned(), also(Markup::new())),
+            _ if bad > 0 => ("All is well now".to_owned(), also(Markup::new())),
+            _ => ("All went well last night".to_owned(), also(Markup::new())),
         };
         return Ok((headline, answer, None));
     };
-    let trouble = Trouble::of(site, store, run, *status)?;
+    let trouble = Trouble::of(store, run, *status)?;
     let all = overview.names().len();
     let headline = match overview.trouble.len() {
         1 => format!("{name} {} {}", status.as_str(), when(ended(run), clock)),
@@ -317,7 +321,7 @@ fn verdict(
         answer = answer.text("The newest: ").strong(name).text(". ");
     }
     answer = trouble.tell(answer, clock);
-    Ok((headline, also(answer, "The other "), Some(trouble.act)))
+    Ok((headline, also(answer), Some(trouble.act)))
 }
 
 /// What went wrong in a run.
@@ -329,23 +333,13 @@ struct Trouble {
 }
 
 impl Trouble {
-    fn of(
-        site: &Site,
-        store: &mut Store,
-        run: &RunRow,
-        status: RunStatus,
-    ) -> Result<Trouble, Failure> {
-        let crashed = status == RunStatus::Crashed;
-        // A definition of an older version may be beyond us: the run's page says so.
-        let view = RunView::load(site, store, &run.id).ok();
-        let failed = view.as_ref().and_then(|view| {
-            let mut failed = view.failed();
-            failed.next().map(|(name, task)| {
-                (name.to_owned(), task.attempts, task.reason.clone().unwrap_or_default())
-            })
-        });
-        let (label, verb) = match (&failed, crashed) {
-            (_, true) => ("Resume".to_owned(), "resume"),
+    fn of(store: &mut Store, run: &RunRow, status: RunStatus) -> Result<Trouble, Failure> {
+        let failed = match status {
+            RunStatus::Crashed => None,
+            _ => store.last_failure(&run.id)?,
+        };
+        let (label, verb) = match (&failed, status) {
+            (_, RunStatus::Crashed) => ("Resume".to_owned(), "resume"),
             (Some((task, ..)), _) => (format!("Run again from {task}"), "again"),
             (None, _) => ("Run again".to_owned(), "again"),
         };
@@ -353,7 +347,7 @@ impl Trouble {
         Ok(Trouble {
             task: failed.map(|(name, attempts, _)| (name, attempts)),
             reason,
-            at: view.map_or(ended(run), |view| view.end(Timestamp::now())),
+            at: ended(run),
             act: Act { run: run.id.clone(), verb, label },
         })
     }
@@ -371,7 +365,7 @@ impl Trouble {
                     .text(&format!(" gave up at {at}{after}: {}.", first_line(&self.reason)))
             }
             None if self.act.verb == "resume" => {
-                text.text(&format!("Its process died at about {at}; a resume goes on from there."))
+                text.text(&format!("Begun at {at}, its process died; a resume goes on from there."))
             }
             None => text.text(&format!("It ended at {at}.")),
         }
@@ -389,7 +383,6 @@ fn first_line(reason: &str) -> String {
 
 /// Those that the headline does not tell of.
 fn other_troubles(
-    site: &Site,
     store: &mut Store,
     overview: &Overview,
     clock: &Clock,
@@ -398,7 +391,7 @@ fn other_troubles(
     troubles.sort_by_key(|(_, (run, _))| std::cmp::Reverse(ended(run)));
     let mut notices = Vec::new();
     for (name, (run, status)) in troubles.iter().skip(1).take(NOTICES) {
-        let trouble = Trouble::of(site, store, run, *status)?;
+        let trouble = Trouble::of(store, run, *status)?;
         let text = Markup::new().link(&format!("/runs/{}", run.id), name).text(&format!(
             " {} {}. ",
             status.as_str(),
@@ -415,15 +408,16 @@ fn problems(known: &[KnownPipeline], clock: &Clock) -> Vec<Notice> {
         let count = problems.lines().filter(|line| line.starts_with("error")).count().max(1);
         let first = problems.lines().next().unwrap_or_default();
         let first = first.split_once(": ").map_or(first, |(_, message)| message);
+        let the_first = if count > 1 { ", the first" } else { "" };
         let goes_on = match known.valid {
             true => "Its last valid version stays in use.",
             false => "It can’t be run before that is mended.",
         };
         let href = format!("/pipelines/{}#definition", words::encode(&known.name));
         let text = Markup::new().link(&href, &known.path.display().to_string()).text(&format!(
-            " has {} since {}: {first}. {goes_on}",
+            " has {} since {}{the_first}: {first}. {goes_on}",
             plural(count, "problem"),
-            clock.when(known.since)
+            clock.when(known.since),
         ));
         Notice { state: if known.valid { "warning" } else { "failed" }, text }
     };
@@ -432,10 +426,7 @@ fn problems(known: &[KnownPipeline], clock: &Clock) -> Vec<Notice> {
 
 fn left_out(store: &mut Store, since: Timestamp, clock: &Clock) -> Result<Vec<Notice>, Failure> {
     let mut notices = Vec::new();
-    for (pipeline, row) in store.left_out(since, 100)? {
-        if row.why == Why::Paused {
-            continue;
-        }
+    for (pipeline, row) in store.left_out(since, NOTICES)? {
         let count = match row.count {
             1 => format!(" was not run for {}", clock.when(row.first)),
             many => format!(" was not run {many} times since {}", clock.when(row.first)),
@@ -445,9 +436,7 @@ fn left_out(store: &mut Store, since: Timestamp, clock: &Clock) -> Result<Vec<No
         let text = text.text(&format!("{count}: {}.", row.why.sentence()));
         notices.push(Notice { state: "skipped", text });
     }
-    // The newest ones matter.
-    let first = notices.len().saturating_sub(NOTICES);
-    Ok(notices.split_off(first))
+    Ok(notices)
 }
 
 fn night(

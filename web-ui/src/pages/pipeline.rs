@@ -58,7 +58,7 @@ pub struct PipelineQuery {
     /// The last run of the columns before, as in the history.
     columns: String,
     /// The page of tasks in the grid.
-    tasks: usize,
+    tasks: u16,
 }
 
 pub async fn page(
@@ -68,7 +68,7 @@ pub async fn page(
     Query(query): Query<PipelineQuery>,
 ) -> Page {
     let taste = Taste::of(&headers);
-    render(&site.ask(move |site, store| view(site, store, &name, &query, taste)).await?)
+    site.ask(move |site, store| render(&view(site, store, &name, &query, taste)?)).await
 }
 
 fn view(
@@ -162,6 +162,7 @@ fn answer(
             };
             let row = match same {
                 1 => String::new(),
+                2 => ", as the run before".to_owned(),
                 same => format!(", as the {} before", plural(same - 1, "run")),
             };
             text.strong(&format!("{verb} {at}")).text(&format!("{row}. "))
@@ -240,12 +241,15 @@ fn drawn(
     last: &[(RunRow, RunStatus)],
 ) -> Result<Option<Svg>, Failure> {
     let Some((run, _)) = last.first() else {
-        return Ok(graph(&valid.plan, |task| ("", format!("#{task}"))));
+        return Ok(graph(&valid.plan, |_| ("", "#definition".to_owned())));
     };
     let ends = store.task_ends(&run.id)?;
     Ok(graph(&valid.plan, |task| {
         let end = ends.iter().find(|(name, _)| name == task).map(|(_, end)| end.as_str());
-        (end.unwrap_or_default(), format!("/runs/{}?task={}#{task}", run.id, words::encode(task)))
+        (
+            end.unwrap_or_default(),
+            format!("/runs/{}?task={}#task-{task}", run.id, words::encode(task)),
+        )
     }))
 }
 

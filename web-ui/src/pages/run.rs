@@ -11,13 +11,14 @@ use crate::runs::{self, RunView};
 use crate::words::{self, Clock, Markup, bytes, duration, plural, rows};
 use askama::Template;
 use axum::extract::{Path, Query, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Redirect;
 use indexmap::{IndexMap, IndexSet};
 use jiff::{SignedDuration, Timestamp};
 use orchestrator::event::{AttemptResult, Event, RunEnd, TaskEnd};
 use orchestrator::run::{Phase, TaskState};
-use orchestrator::store::{RunFilter, RunState, RunStatus, Store};
+use orchestrator::store::{RunFilter, RunRow, RunState, RunStatus, Store};
+use serde::Deserialize;
 use std::sync::Arc;
 
 #[derive(Template)]
@@ -35,10 +36,14 @@ struct Run {
     /// What is wrong, with its place, as the terminal shows it.
     why: Option<String>,
     again: Option<String>,
+    cancelling: bool,
     facts: Vec<Fact>,
     tasks_title: String,
     axis: Svg,
     tasks: Vec<TaskRow>,
+    /// Where other tasks are, if there are many.
+    fewer: Option<String>,
+    more: Option<String>,
     log: Option<Log>,
     touched: Vec<(String, Touched)>,
     artifacts: Vec<(String, String)>,
@@ -72,6 +77,8 @@ pub struct Log {
     level: String,
     q: String,
     lines: Vec<LogLine>,
+    /// Why there is nothing.
+    empty: String,
     note: String,
     live: bool,
 }
@@ -100,24 +107,78 @@ pub async fn page(
     Query(query): Query<LogQuery>,
 ) -> Page {
     let taste = Taste::of(&headers);
-    render(&site.ask(move |site, store| view(site, store, &id, &query, taste)).await?)
+    site.ask(move |site, store| match RunView::load(site, store, &id) {
+        Ok(run) => render(&view(site, store, run, &query, taste)?),
+        // Of another version, or damaged: what can be told without its plan is.
+        Err(failure) if failure.status != StatusCode::NOT_FOUND => match store.find_run(&id) {
+            Ok(row) => render(&bare(site, store, &row, &failure, taste)?),
+            Err(_) => Err(failure),
+        },
+        Err(failure) => Err(failure),
+    })
+    .await
+}
+
+#[derive(Template)]
+#[template(path = "run-bare.html")]
+struct Bare {
+    chrome: Chrome,
+    id: String,
+    pipeline: String,
+    state: &'static str,
+    why: String,
+    again: bool,
+    facts: Vec<(&'static str, String)>,
+    tasks: Vec<(String, &'static str)>,
+}
+
+fn bare(
+    site: &Site,
+    store: &mut Store,
+    row: &RunRow,
+    failure: &Failure,
+    taste: Taste,
+) -> Result<Bare, Failure> {
+    let chrome = site.chrome(Section::Pipelines, taste);
+    let clock = &chrome.clock;
+    let ends = store.task_ends(&row.id)?;
+    let mut facts =
+        vec![("Interval", clock.interval(row.interval)), ("Started", clock.when(row.created_at))];
+    if let Some(ended) = row.ended_at {
+        facts.push(("Took", duration(row.created_at.duration_until(ended))));
+    }
+    Ok(Bare {
+        id: row.id.clone(),
+        pipeline: row.pipeline.clone(),
+        state: runs::status(site, row).as_str(),
+        why: failure.detail.clone(),
+        again: row.end.is_some(),
+        facts,
+        tasks: ends.into_iter().map(|(task, end)| (task, end.as_str())).collect(),
+        chrome,
+    })
 }
 
 fn view(
     site: &Site,
     store: &mut Store,
-    id: &str,
+    run: RunView,
     query: &LogQuery,
     taste: Taste,
 ) -> Result<Run, Failure> {
     let chrome = site.chrome(Section::Pipelines, taste);
     let clock = &chrome.clock;
-    let run = RunView::load(site, store, id)?;
     let usual = usual(store, &run)?;
-    let (headline, answer) = verdict(&run, usual, clock);
-    let (scale, tasks) = tasks(&run, clock);
+    // The run has not heard of it yet, or it has.
+    let asked = store.cancel_request(&run.row.id, 0)?.map(|(_, reason)| reason);
+    let cancelling = asked.filter(|_| run.status == RunStatus::Running);
+    let (headline, answer) = verdict(&run, usual, cancelling.as_deref(), clock);
+    let page = usize::from(query.page);
+    let (scale, tasks) = tasks(&run, page, clock);
+    let all = run.plan().tasks.len();
+    let shown = tasks.len();
+    let link = |page: usize| format!("?page={page}#tasks");
     let artifacts = run.artifacts();
-    let marked: Vec<&str> = run.failed().map(|(name, _)| name).collect();
     let state = run.status.as_str();
     let no_artifacts = match run.status {
         RunStatus::Running => "None yet.",
@@ -133,22 +194,21 @@ fn view(
         answer,
         why: why(&run),
         again: again_label(&run),
+        cancelling: cancelling.is_some(),
         facts: facts(&run, usual, clock),
         tasks_title: match run.status {
-            RunStatus::Running => plural(tasks.len(), "task"),
-            _ => format!(
-                "{} of {} succeeded",
-                run.count(TaskEnd::Succeeded),
-                plural(tasks.len(), "task")
-            ),
+            RunStatus::Running => plural(all, "task"),
+            _ => format!("{} of {} succeeded", run.count(TaskEnd::Succeeded), plural(all, "task")),
         },
         axis: scale.axis(clock),
         tasks,
+        fewer: (page > 0).then(|| link(page - 1)),
+        more: (all > page * TASKS + shown && shown > 0).then(|| link(page + 1)),
         log: log(site, &run, query, clock),
         touched: touched(&run),
         artifacts,
         no_artifacts: no_artifacts.to_owned(),
-        code: definition::lines(&run.restored.definition.pipeline.text, &marks(&run, &marked)),
+        code: definition::lines(&run.restored.definition.pipeline.text, &marks(&run)),
         path: run.restored.definition.pipeline.path.clone(),
         chrome,
     })
@@ -171,7 +231,12 @@ fn usual(store: &mut Store, run: &RunView) -> Result<Option<SignedDuration>, Fai
 }
 
 /// The page's answer: what became of the run, or how far it is.
-fn verdict(run: &RunView, usual: Option<SignedDuration>, clock: &Clock) -> (String, Markup) {
+fn verdict(
+    run: &RunView,
+    usual: Option<SignedDuration>,
+    cancelling: Option<&str>,
+    clock: &Clock,
+) -> (String, Markup) {
     let took = duration(run.took(clock.now));
     let all = run.plan().tasks.len();
     let text = Markup::new();
@@ -198,8 +263,9 @@ fn verdict(run: &RunView, usual: Option<SignedDuration>, clock: &Clock) -> (Stri
                 }
                 None => answer.text(&format!(", {took} ago.")),
             };
-            if let Some(reason) = run.state.cancel_reason() {
-                answer = answer.text(&format!(" It is being cancelled: {reason}."));
+            if let Some(reason) = run.state.cancel_reason().or(cancelling) {
+                answer = answer.text(&format!(" It was asked to stop: {reason}."));
+                return ("Cancelling".to_owned(), answer);
             }
             (headline, answer)
         }
@@ -208,8 +274,11 @@ fn verdict(run: &RunView, usual: Option<SignedDuration>, clock: &Clock) -> (Stri
                 run.state.tasks().map(|(_, task)| task.attempts.saturating_sub(1)).sum();
             let mut answer = text.text(&format!("It ended {}", clock.when(run.end(clock.now))));
             answer = match again {
-                0 => answer.text("; every task needed one attempt or none."),
-                more => answer.text(&format!("; tasks needed {more} attempts more than one.")),
+                0 => answer.text("; no task needed a second attempt."),
+                more => answer.text(&format!(
+                    " after {}.",
+                    plural(more as usize, "retry").replace("retrys", "retries")
+                )),
             };
             (format!("Succeeded in {took}"), answer)
         }
@@ -243,14 +312,17 @@ fn verdict(run: &RunView, usual: Option<SignedDuration>, clock: &Clock) -> (Stri
             });
             let kept = match succeeded {
                 0 => String::new(),
-                _ => format!(" What the other {} published stays.", plural(succeeded, "task")),
+                1 => " What the task that succeeded published stays.".to_owned(),
+                _ => format!(" What the {succeeded} tasks that succeeded published stays."),
             };
             (headline, answer.text(&kept))
         }
         RunStatus::Ended(RunEnd::Cancelled) => {
             let reason = run.state.cancel_reason().unwrap_or("no reason is known");
-            let answer = text
-                .text(&format!("{reason}. {succeeded} of {} had succeeded.", plural(all, "task")));
+            let answer = text.text(&format!(
+                "It was asked to stop: {reason}. {succeeded} of {} had succeeded.",
+                plural(all, "task")
+            ));
             (format!("Cancelled after {took}"), answer)
         }
         RunStatus::Crashed => {
@@ -266,11 +338,15 @@ fn verdict(run: &RunView, usual: Option<SignedDuration>, clock: &Clock) -> (Stri
     }
 }
 
+/// Failed tasks that are told of at length.
+const TOLD: usize = 20;
+
 /// The tasks that failed, each at its line of the definition.
 fn why(run: &RunView) -> Option<String> {
     let definition = &run.restored.definition;
+    let lines: Vec<&str> = definition.pipeline.text.lines().collect();
     let mut text = String::new();
-    for (name, task) in run.failed() {
+    for (name, task) in run.failed().take(TOLD) {
         if !text.is_empty() {
             text.push('\n');
         }
@@ -278,7 +354,7 @@ fn why(run: &RunView) -> Option<String> {
         let (first, rest) = reason.split_once('\n').unwrap_or((reason, ""));
         match definition.line_of(&["tasks", name]) {
             Some(line) => {
-                let source = definition.pipeline.text.lines().nth(line - 1).unwrap_or_default();
+                let source = lines.get(line - 1).copied().unwrap_or_default();
                 let gutter = " ".repeat(line.to_string().len());
                 let indent = source.len() - source.trim_start().len();
                 let (blank, carets) = (" ".repeat(indent), "^".repeat(name.chars().count()));
@@ -293,12 +369,16 @@ fn why(run: &RunView) -> Option<String> {
             text.push_str(&format!("  {line}\n"));
         }
     }
+    let more = run.count(TaskEnd::Failed).saturating_sub(TOLD);
+    if more > 0 {
+        text.push_str(&format!("\nand {} more\n", plural(more, "failed task")));
+    }
     (!text.is_empty()).then_some(text)
 }
 
-fn marks(run: &RunView, failed: &[&str]) -> Vec<usize> {
-    let line = |name: &&str| run.restored.definition.line_of(&["tasks", name]);
-    failed.iter().filter_map(line).collect()
+fn marks(run: &RunView) -> Vec<usize> {
+    let line = |(name, _): (&str, &TaskState)| run.restored.definition.line_of(&["tasks", name]);
+    run.failed().take(TOLD).filter_map(line).collect()
 }
 
 /// What a new run of the same would be called.
@@ -372,7 +452,11 @@ fn facts(run: &RunView, usual: Option<SignedDuration>, clock: &Clock) -> Vec<Fac
     facts
 }
 
-fn tasks(run: &RunView, clock: &Clock) -> (Scale, Vec<TaskRow>) {
+/// Tasks on one page.
+const TASKS: usize = 200;
+
+/// The tasks in the order of the file; of many, those that need a person come first.
+fn tasks(run: &RunView, page: usize, clock: &Clock) -> (Scale, Vec<TaskRow>) {
     let is_running = run.status == RunStatus::Running;
     let start = run.row.created_at;
     let end = run.end(clock.now);
@@ -381,8 +465,17 @@ fn tasks(run: &RunView, clock: &Clock) -> (Scale, Vec<TaskRow>) {
     let scale_end = room.and_then(|room| end.checked_add(room).ok()).unwrap_or(end);
     let scale = Scale::new(start, scale_end, &clock.zone);
     let now = is_running.then_some(clock.now);
-    let planned = run.plan().tasks.iter();
-    let rows = planned.zip(run.state.tasks()).map(|(planned, (name, task))| {
+    let mut all: Vec<_> = run.plan().tasks.iter().zip(run.state.tasks()).collect();
+    if all.len() > TASKS {
+        all.sort_by_key(|(_, (_, task))| match run.task_state(task) {
+            "failed" | "crashed" => 0,
+            "running" => 1,
+            "succeeded" => 3,
+            _ => 2,
+        });
+    }
+    let shown = all.into_iter().skip(page * TASKS).take(TASKS);
+    let rows = shown.map(|(planned, (name, task))| {
         let parts = parts(run, name, end);
         let counts = run.counts(name, task);
         let state = run.task_state(task);
@@ -410,18 +503,13 @@ fn tasks(run: &RunView, clock: &Clock) -> (Scale, Vec<TaskRow>) {
 fn parts(run: &RunView, name: &str, end: Timestamp) -> Vec<Part> {
     let mut parts = Vec::new();
     let attempts = run.timeline.attempts(name);
-    let fed_since = run.state.index_of(name).and_then(|index| {
-        let before = run.plan().edges.iter().filter(|edge| edge.to == index);
-        let starts = before.filter_map(|edge| {
+    let fed_since = (run.before(name))
+        .filter_map(|edge| {
             let name = &run.plan().tasks[edge.from].name;
             run.timeline.attempts(name).first().map(|attempt| attempt.started)
-        });
-        starts.max()
-    });
-    let is_root = run
-        .state
-        .index_of(name)
-        .is_some_and(|index| run.plan().edges.iter().all(|edge| edge.to != index));
+        })
+        .max();
+    let is_root = run.before(name).next().is_none();
     let waited_since = if is_root { Some(run.row.created_at) } else { fed_since };
     let is_over = run.timeline.end_of(name).is_some();
     let until = match attempts.first() {
@@ -486,7 +574,7 @@ fn log(site: &Site, run: &RunView, query: &LogQuery, clock: &Clock) -> Option<Lo
         .filter(|(_, task)| begun(task))
         .map(|(name, _)| name.to_owned())
         .collect();
-    let asked = query.task.clone().filter(|task| tasks.contains(task));
+    let asked = query.task.clone().filter(|task| run.state.task(task).is_some());
     let failed = || run.failed().find(|(_, task)| begun(task)).map(|(name, _)| name.to_owned());
     let at_work = || {
         let mut tasks = run.state.tasks();
@@ -510,6 +598,16 @@ fn log(site: &Site, run: &RunView, query: &LogQuery, clock: &Clock) -> Option<Lo
     if excerpt.cut {
         note.push_str(&format!("; the last {} are shown", excerpt.lines.len()));
     }
+    let phase = run.state.task(&task).map(|task| task.phase);
+    let empty = match phase {
+        Some(Phase::Running) => format!("{task} has said nothing so far."),
+        _ if !tasks.contains(&task) => format!("{task} has no log: it did not run."),
+        _ => format!("{task} has said nothing."),
+    };
+    let mut tasks = tasks;
+    if !tasks.contains(&task) {
+        tasks.push(task.clone());
+    }
     let is_live = run.state.task(&task).is_some_and(|task| task.phase == Phase::Running);
     Some(Log {
         task,
@@ -517,6 +615,7 @@ fn log(site: &Site, run: &RunView, query: &LogQuery, clock: &Clock) -> Option<Lo
         level: query.level.clone(),
         q: query.q.clone(),
         lines: excerpt.lines.into_iter().map(line).collect(),
+        empty,
         note,
         live: is_live && run.status == RunStatus::Running,
     })
@@ -561,7 +660,10 @@ pub async fn cancel(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Redirect, Failure> {
-    site.ask(move |site, store| request_cancel(site, store, &id, "on the pages")).await?;
+    site.ask(move |site, store| {
+        request_cancel(site, store, &id, "somebody cancelled it on the pages")
+    })
+    .await?;
     Ok(back(&headers))
 }
 
@@ -570,11 +672,11 @@ pub fn request_cancel(site: &Site, store: &mut Store, id: &str, by: &str) -> Res
     let row = store.find_run(id)?;
     match runs::status(site, &row) {
         RunStatus::Running => {
-            let reason = format!("cancelled {by}");
+            let reason = by.to_owned();
             Ok(store.request_cancel(&row.id, Timestamp::now(), &reason)?)
         }
         status => Err(Failure::new(
-            axum::http::StatusCode::CONFLICT,
+            StatusCode::CONFLICT,
             format!("run {} is not running, it is {}", row.id, status.as_str()),
         )),
     }
@@ -594,18 +696,30 @@ pub async fn resume(
     Ok(Redirect::to(&format!("/runs/{run}")))
 }
 
+#[derive(Deserialize)]
+pub struct Again {
+    /// Also the tasks that had succeeded.
+    #[serde(default)]
+    whole: bool,
+}
+
 /// A new run of the same interval, with the same params; after a failure, from the failed tasks on.
 pub async fn again(
     State(site): State<Arc<Site>>,
     Path(id): Path<String>,
+    Query(Again { whole }): Query<Again>,
 ) -> Result<Redirect, Failure> {
     let run = site
         .ask(move |site, store| {
-            let view = RunView::load(site, store, &id)?;
+            let row = store.find_run(&id)?;
+            let failed = store.task_ends(&row.id)?.into_iter();
             let start = Start {
-                pipeline: view.row.pipeline.clone(),
-                like: Some(view.row.id.clone()),
-                from: view.failed().map(|(name, _)| name.to_owned()).collect(),
+                pipeline: row.pipeline,
+                like: Some(row.id),
+                from: failed
+                    .filter(|(_, end)| !whole && *end == TaskEnd::Failed)
+                    .map(|(name, _)| name)
+                    .collect(),
                 ..Start::default()
             };
             Ok(site.daemon.start(start)?)

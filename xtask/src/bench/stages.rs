@@ -29,14 +29,23 @@ impl Bench {
         let program = match &arguments.program {
             Some(program) => std::path::absolute(program)?,
             None => {
-                // In one go: built alone, the example would need other features of what both use.
-                cargo(&["build", "--release", "--workspace", "--bins", "--example", "overhead"])?;
+                // In one go: built alone, the examples would need other features of what both use.
+                let examples = ["--example", "overhead", "--example", "history"];
+                cargo(&[&["build", "--release", "--workspace", "--bins"][..], &examples].concat())?;
                 target.join("release/tidemill")
             }
         };
         let directory = target.join("bench");
         std::fs::create_dir_all(&directory)?;
         Ok(Bench { rows: arguments.rows, rounds: arguments.rounds, program, directory })
+    }
+
+    pub(super) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     pub(super) fn tidemill(&self, data: &Path, arguments: &[&str]) -> Command {

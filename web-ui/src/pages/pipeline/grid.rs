@@ -30,7 +30,6 @@ pub struct Column {
     pub run: String,
     pub bar: Svg,
     pub label: String,
-    pub state: &'static str,
     pub title: String,
 }
 
@@ -62,10 +61,12 @@ pub fn grid(
     }
     let has_older = runs.len() > BARS;
     runs.truncate(BARS);
+    let page = usize::from(query.tasks);
     let link = |columns: &str, tasks: usize| format!("{path}?columns={columns}&tasks={tasks}#runs");
-    let older = runs.last().filter(|_| has_older).map(|last| {
-        link(&format!("{}-{}", last.created_at.as_microsecond(), last.id), query.tasks)
-    });
+    let older = runs
+        .last()
+        .filter(|_| has_older)
+        .map(|last| link(&format!("{}-{}", last.created_at.as_microsecond(), last.id), page));
     runs.reverse();
     let mut ends: Vec<HashMap<String, TaskEnd>> = Vec::new();
     for run in &runs {
@@ -85,7 +86,7 @@ pub fn grid(
     gone.sort();
     gone.dedup();
     tasks.extend(gone);
-    let first_task = query.tasks * TASKS;
+    let first_task = page * TASKS;
     let has_more = tasks.len() > first_task + TASKS;
     let all = tasks.len();
     let tasks: Vec<String> = tasks.into_iter().skip(first_task).take(TASKS).collect();
@@ -97,21 +98,23 @@ pub fn grid(
     let longest = longest.unwrap_or(SignedDuration::from_secs(1));
     let mut columns = Vec::new();
     let mut labelled: Option<jiff::civil::Date> = None;
+    let mut room = 0;
     for run in &runs {
         let status = runs::status(site, run);
         let day = clock.local(run.interval.start).date();
-        // A day is named once, with its month where that begins.
+        // A day is named once, with its month where that begins; a time has no room in each column.
         let label = match labelled {
+            Some(last) if last == day && room > 0 => String::new(),
             Some(last) if last == day => clock.minute(run.created_at),
             Some(last) if last.month() == day.month() => day.strftime("%-d").to_string(),
             _ => day.strftime("%-d %b").to_string(),
         };
+        room = if label.is_empty() { room - 1 } else { 2 };
         labelled = Some(day);
         columns.push(Column {
             run: run.id.clone(),
             bar: bar(status.as_str(), took(run).min(longest), longest),
             label,
-            state: status.as_str(),
             title: format!("{}: {}", clock.interval(run.interval), status.as_str()),
         });
     }
@@ -154,8 +157,8 @@ pub fn grid(
         rows,
         note,
         older,
-        newer: (!query.columns.is_empty()).then(|| link("", query.tasks)),
-        fewer: (query.tasks > 0).then(|| link(&query.columns, query.tasks - 1)),
-        more: has_more.then(|| link(&query.columns, query.tasks + 1)),
+        newer: (!query.columns.is_empty()).then(|| link("", page)),
+        fewer: (page > 0).then(|| link(&query.columns, page - 1)),
+        more: has_more.then(|| link(&query.columns, page + 1)),
     }))
 }
