@@ -1,7 +1,7 @@
 //! A pipeline's YAML with its keys, expressions, datasets and comments told apart, and problems at
 //! their lines.
 
-use crate::words::Markup;
+use crate::words::{Markup, plural};
 use askama::filters::HtmlSafe;
 use orchestrator::dataset::Scheme;
 use std::fmt;
@@ -22,7 +22,12 @@ impl fmt::Display for Line {
         let class = self.class;
         match self.number {
             Some(number) => {
-                write!(f, "<span class=\"line{class}\" id=\"L{number}\">{}</span>", self.text)
+                write!(f, "<span class=\"line{class}\" id=\"L{number}\"")?;
+                // Behind a gap, the style sheet can't count.
+                if number > MOST_LINES {
+                    write!(f, " data-line=\"{number}\"")?;
+                }
+                write!(f, ">{}</span>", self.text)
             }
             None => write!(f, "<span class=\"line says{class}\">{}</span>", self.text),
         }
@@ -38,6 +43,16 @@ pub struct Mark {
     pub message: String,
 }
 
+/// Lines that are shown of a long file, beside those with problems.
+const MOST_LINES: usize = 500;
+
+/// A line that stands for those that are left out.
+fn left_out(text: &str) -> Option<Line> {
+    let more = text.lines().count().saturating_sub(MOST_LINES);
+    let text = format!("... and {} more", plural(more, "line"));
+    (more > 0).then(|| Line { number: None, class: "", text: Markup::new().text(&text) })
+}
+
 /// The lines of a text; those numbered in `failed` are marked.
 pub fn lines(text: &str, failed: &[usize]) -> Vec<Line> {
     let line = |(index, line): (usize, &str)| {
@@ -45,7 +60,8 @@ pub fn lines(text: &str, failed: &[usize]) -> Vec<Line> {
         let class = if failed.contains(&number) { " error" } else { "" };
         Line { number: Some(number), class, text: highlight(line) }
     };
-    text.lines().enumerate().map(line).collect()
+    let shown = |(index, _): &(usize, &str)| *index < MOST_LINES || failed.contains(&(index + 1));
+    text.lines().enumerate().filter(shown).map(line).chain(left_out(text)).collect()
 }
 
 /// The lines of a text, with problems below those that they are at.
@@ -54,6 +70,9 @@ pub fn lines_with(text: &str, marks: &[Mark]) -> Vec<Line> {
     for (index, line) in text.lines().enumerate() {
         let number = index + 1;
         let here = || marks.iter().filter(|mark| mark.line == number);
+        if index >= MOST_LINES && here().next().is_none() {
+            continue;
+        }
         let class = match here().map(|mark| mark.is_error).max() {
             Some(true) => " error",
             Some(false) => " warn",
@@ -66,6 +85,7 @@ pub fn lines_with(text: &str, marks: &[Mark]) -> Vec<Line> {
             all.push(Line { number: None, class, text: Markup::new().text(&text) });
         }
     }
+    all.extend(left_out(text));
     all
 }
 
@@ -141,6 +161,17 @@ mod tests {
         );
         check("run: echo '<b>'", "<span class=\"key\">run</span>: echo &#39;&lt;b&gt;&#39;");
         check("ä#: ö", "ä#: ö");
+    }
+
+    #[test]
+    fn of_a_long_file_the_lines_with_problems_are_shown() {
+        let text: String = (1..=2000).map(|line| format!("# {line}\n")).collect();
+        let mark = Mark { line: 1500, column: 1, is_error: false, message: "x".into() };
+        let lines = lines_with(&text, &[mark]);
+        assert_eq!(lines.len(), MOST_LINES + 3);
+        let shown = lines[MOST_LINES].to_string();
+        assert!(shown.contains("data-line=\"1500\"") && shown.contains("# 1500"), "{shown}");
+        assert!(lines[MOST_LINES + 2].to_string().contains("1,500\u{a0}lines"));
     }
 
     #[test]
