@@ -71,14 +71,17 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
         ..PlanRequest::new(now)
     };
     // The definition is read once: all runs have the same.
-    let (definition, plan, warnings) =
-        match load::load_and_plan(file, &pipeline::kinds(), &request(Interval::day_before(now))) {
-            Ok(loaded) => loaded,
-            Err(problems) => {
-                pipeline::complain(&problems);
-                return Ok(INVALID);
-            }
-        };
+    let (definition, plan, warnings) = match load::load_and_plan(
+        file,
+        &pipeline::kinds(),
+        &request(Interval::day_before(now, &TimeZone::UTC)),
+    ) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            pipeline::complain(&problems);
+            return Ok(INVALID);
+        }
+    };
     pipeline::complain(&Problems { diagnostics: warnings, sources: definition.sources() });
     // The plan would not be, if its schedule had no timetable.
     let scheduled = Scheduled::of(&plan).ok().flatten();
@@ -137,7 +140,7 @@ fn intervals(
     let has_ended = |interval: &Interval| interval.end <= now;
     let found: Vec<Interval> = match scheduled {
         None => std::iter::successors(Some(from), |day| day.tomorrow().ok())
-            .map_while(|day| Interval::of_day(day).ok())
+            .map_while(|day| Interval::of_day(day, &TimeZone::UTC).ok())
             .take_while(|day| day.start < end && has_ended(day))
             .collect(),
         Some(scheduled) => {

@@ -26,7 +26,7 @@ pub struct Choice {
     profile: Option<String>,
     /// The day that the run is about [default: yesterday]
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_day)]
-    date: Option<Interval>,
+    date: Option<civil::Date>,
     /// Run only this task; may be repeated
     #[arg(long, value_name = "TASK")]
     only: Vec<String>,
@@ -47,7 +47,7 @@ impl Choice {
         PlanRequest {
             set: self.set.clone(),
             profile: self.profile.clone(),
-            interval: self.date,
+            date: self.date,
             only: self.only.clone(),
             from: self.from.clone(),
             ..PlanRequest::new(now)
@@ -55,10 +55,8 @@ impl Choice {
     }
 }
 
-fn parse_day(text: &str) -> std::result::Result<Interval, String> {
-    let date: civil::Date =
-        text.parse().map_err(|_| format!("`{text}` is not a date such as 2026-11-23"))?;
-    Interval::of_day(date).map_err(|error| error.to_string())
+fn parse_day(text: &str) -> std::result::Result<civil::Date, String> {
+    text.parse().map_err(|_| format!("`{text}` is not a date such as 2026-11-23"))
 }
 
 /// A profile of the project that the current directory belongs to; its default if none is named.
@@ -187,12 +185,13 @@ pub fn status(row: &RunRow, data_dir: &Path) -> RunStatus {
 
 /// The interval: its date where it is a day, else both ends.
 pub fn interval(interval: Interval) -> String {
-    let date = interval.start.to_zoned(TimeZone::UTC).date();
-    if Interval::of_day(date).is_ok_and(|day| day == interval) {
-        date.to_string()
-    } else {
-        format!("{} to {}", output::time(interval.start), output::time(interval.end))
+    for zone in [TimeZone::UTC, TimeZone::system()] {
+        let date = interval.start.to_zoned(zone.clone()).date();
+        if Interval::of_day(date, &zone).is_ok_and(|day| day == interval) {
+            return date.to_string();
+        }
     }
+    format!("{} to {}", output::time(interval.start), output::time(interval.end))
 }
 
 /// Prints to standard output, in colour where that is wanted.

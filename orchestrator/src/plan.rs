@@ -5,11 +5,11 @@ use crate::diagnostic::{self, Diagnostic};
 use crate::kind::{Kind, Kinds, Write};
 use crate::load::Definition;
 use crate::spec::Schedule;
-use crate::{schema, spec};
+use crate::{schedule, schema, spec};
 use indexmap::IndexMap;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::HashSet;
@@ -30,8 +30,15 @@ pub struct PlanRequest {
     pub set: Vec<(String, String)>,
     /// The project's default where `None`.
     pub profile: Option<String>,
-    /// The day before `now` in UTC where `None`.
+    /// Where `None`: the day of `date`.
     pub interval: Option<Interval>,
+    /// A day of the schedule's time zone, of UTC without one; the day before `now` where `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<Date>,
+    /// Whether days are of the schedule's time zone. Earlier versions took all for days of UTC, and
+    /// a run that one of them has begun goes on so.
+    #[serde(default)]
+    pub local_days: bool,
     pub now: Timestamp,
     /// If not empty, only these tasks.
     pub only: Vec<String>,
@@ -46,6 +53,8 @@ impl PlanRequest {
             set: Vec::new(),
             profile: None,
             interval: None,
+            date: None,
+            local_days: true,
             now,
             only: Vec::new(),
             from: Vec::new(),
@@ -68,11 +77,24 @@ pub struct Plan {
     pub profile: String,
     pub params: Map<String, Value>,
     pub interval: Interval,
+    /// As in [`PlanRequest`].
+    #[serde(default)]
+    pub local_days: bool,
     /// In the order of the file; edges refer to their index.
     pub tasks: Vec<PlannedTask>,
     pub edges: Vec<Edge>,
     /// The tasks' indices, each after all that it depends on.
     pub order: Vec<usize>,
+}
+
+impl Plan {
+    /// The time zone that the days of the run are of.
+    pub fn zone(&self) -> TimeZone {
+        match self.local_days {
+            true => schedule::zone(self.schedule.as_ref()),
+            false => TimeZone::UTC,
+        }
+    }
 }
 
 fn one() -> u32 {
@@ -87,19 +109,19 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// A day of UTC.
-    pub fn of_day(day: Date) -> Result<Interval, jiff::Error> {
-        let start = day.to_zoned(TimeZone::UTC)?;
-        let end = start.checked_add(1.day())?;
+    /// A day of a time zone.
+    pub fn of_day(day: Date, zone: &TimeZone) -> Result<Interval, jiff::Error> {
+        let start = day.to_zoned(zone.clone())?;
+        let end = day.tomorrow()?.to_zoned(zone.clone())?;
         Ok(Interval { start: start.timestamp(), end: end.timestamp() })
     }
 
-    /// The day of UTC before the one that `now` is in.
-    pub fn day_before(now: Timestamp) -> Interval {
-        let today = now.to_zoned(TimeZone::UTC).date();
+    /// The day of a time zone before the one that `now` is in.
+    pub fn day_before(now: Timestamp, zone: &TimeZone) -> Interval {
+        let today = now.to_zoned(zone.clone()).date();
         let day = today.yesterday().unwrap_or(today);
         // The last day of all has no end; its interval is empty then.
-        Interval::of_day(day).unwrap_or(Interval { start: now, end: now })
+        Interval::of_day(day, zone).unwrap_or(Interval { start: now, end: now })
     }
 }
 

@@ -123,6 +123,12 @@ impl Timetable {
     }
 }
 
+/// The time zone of a schedule; UTC where there is none, or none of that name.
+pub fn zone(schedule: Option<&Schedule>) -> TimeZone {
+    let name = schedule.and_then(|schedule| schedule.timezone.as_deref());
+    name.and_then(|name| TimeZone::get(name).ok()).unwrap_or(TimeZone::UTC)
+}
+
 fn no_zone(name: &str) -> Fault {
     let known = jiff::tz::db().available().map(|name| name.to_string());
     let near = known

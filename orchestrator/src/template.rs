@@ -6,6 +6,7 @@
 use crate::event::{Published, TaskEnd};
 use crate::plan::{Interval, Plan, PlannedTask};
 use indexmap::IndexMap;
+use jiff::tz::TimeZone;
 use minijinja::value::ValueKind;
 use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
@@ -127,11 +128,12 @@ impl Context {
     pub(crate) fn early(
         params: &Map<String, Value>,
         interval: &Interval,
+        zone: &TimeZone,
         env: &BTreeMap<String, String>,
     ) -> Context {
         Context::of(Roots {
             params,
-            interval: IntervalNames::new(interval),
+            interval: IntervalNames::new(interval, zone),
             env,
             run: None,
             tasks: None,
@@ -164,8 +166,8 @@ struct IntervalNames {
 }
 
 impl IntervalNames {
-    fn new(interval: &Interval) -> Self {
-        let start = interval.start.to_zoned(jiff::tz::TimeZone::UTC);
+    fn new(interval: &Interval, zone: &TimeZone) -> Self {
+        let start = interval.start.to_zoned(zone.clone());
         IntervalNames {
             start: interval.start.to_string(),
             end: interval.end.to_string(),
@@ -313,7 +315,7 @@ impl LateContext<'_> {
         }
         Context::of(Roots {
             params: &self.plan.params,
-            interval: IntervalNames::new(&self.plan.interval),
+            interval: IntervalNames::new(&self.plan.interval, &self.plan.zone()),
             env: self.env,
             run: Some(RunNames { id: self.run_id }),
             tasks: Some(tasks),
@@ -361,7 +363,7 @@ mod tests {
             start: "2026-11-23T00:00:00Z".parse().unwrap(),
             end: "2026-11-24T00:00:00Z".parse().unwrap(),
         };
-        Context::early(&params, &interval, &BTreeMap::new())
+        Context::early(&params, &interval, &TimeZone::UTC, &BTreeMap::new())
     }
 
     fn check(text: &str, expect: Value) {

@@ -103,6 +103,9 @@ impl Daemon {
             site,
         };
         let now = Timestamp::now();
+        if daemon.pipelines.is_lost {
+            daemon.reload_at = Some(Instant::now() + AFTER_ERROR);
+        }
         daemon.look_at_all(now);
         daemon.find_runs()?;
         for row in daemon.store.open_runs()? {
@@ -197,8 +200,8 @@ impl Daemon {
         }
         // Only now: what was due before a change is due by the old version.
         if self.reload_at.is_some_and(|at| at <= Instant::now()) {
-            self.reload_at = None;
-            self.pipelines.reload(Timestamp::now());
+            let could = self.pipelines.reload(Timestamp::now());
+            self.reload_at = (!could).then(|| Instant::now() + AFTER_ERROR);
             self.site.changed();
             self.look_at_all(Timestamp::now());
         }

@@ -93,7 +93,7 @@ impl Daemon for Desk {
         let child = Command::new(&self.program)
             .arg("--data-dir")
             .arg(&self.data_dir)
-            .args(["query", &sql, "-o", "json"])
+            .args(["query", &sql, "-o", "json", "--uncounted"])
             .args(profile)
             .current_dir(&self.dir)
             .stdin(Stdio::null())

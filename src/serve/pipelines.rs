@@ -28,7 +28,8 @@ pub(super) struct Pipelines {
     /// Where the pages look.
     board: Board,
     watcher: Option<Watcher>,
-    watched: BTreeSet<PathBuf>,
+    /// Whether the directory could not be read when it was last tried.
+    pub(super) is_lost: bool,
 }
 
 struct Said {
@@ -62,10 +63,8 @@ impl Pipelines {
             said: BTreeMap::new(),
             board: Board::default(),
             watcher: watcher.ok(),
-            watched: BTreeSet::new(),
+            is_lost: false,
         };
-        pipelines.watch([dir.to_owned()].into());
-        pipelines.watch(pipeline::project_dir(dir).into_iter().collect());
         pipelines.reload(Timestamp::now());
         pipelines
     }
@@ -139,25 +138,41 @@ impl Pipelines {
 
     /// Reads the directory again. A file that is not valid keeps its last valid version, one that
     /// is gone keeps none.
-    pub(super) fn reload(&mut self, now: Timestamp) {
+    /// `false`: the directory can't be read, and is to be tried again.
+    pub(super) fn reload(&mut self, now: Timestamp) -> bool {
         let files = match validate::pipelines_in(&self.dir) {
             Ok(files) => files,
             Err(error) => {
-                tracing::error!("{error:#}; the pipelines stay as they were");
-                return;
+                if !std::mem::replace(&mut self.is_lost, true) {
+                    tracing::error!("{error:#}; the pipelines stay as they were");
+                }
+                return false;
             }
         };
+        self.is_lost = false;
+        // First: what changes while files are read is not to be missed. All of them again each time:
+        // one of the same name may be another directory by now.
+        self.watch(&self.own_directories());
         let before = std::mem::take(&mut self.valid);
         self.said.retain(|path, _| files.contains(path));
         let mut before: BTreeMap<PathBuf, Pipeline> =
             before.into_values().map(|old| (old.path.clone(), old)).collect();
-        // Those that have a name already come first.
-        let (known, new): (Vec<PathBuf>, Vec<PathBuf>) =
-            files.into_iter().partition(|path| before.contains_key(path));
-        let files = [known, new].concat();
         let loaded = self.load_files(&files, &self.request(now, None));
-        for (path, loaded) in files.into_iter().zip(loaded) {
-            let old = before.remove(&path).filter(|old| !self.valid.contains_key(&old.name));
+        let mut all: Vec<(PathBuf, Option<Pipeline>, Result<Pipeline, String>)> = files
+            .into_iter()
+            .zip(loaded)
+            .map(|(path, loaded)| {
+                let old = before.remove(&path);
+                (path, old, loaded)
+            })
+            .collect();
+        // A name stays with the file that has it: those that keep theirs come first.
+        all.sort_by_key(|(_, old, loaded)| {
+            let keeps = |old: &Pipeline| loaded.as_ref().map_or(true, |new| new.name == old.name);
+            !old.as_ref().is_some_and(keeps)
+        });
+        for (path, old, loaded) in all {
+            let old = old.filter(|old| !self.valid.contains_key(&old.name));
             let (found, problems) = match loaded.and_then(|new| self.unless_taken(new)) {
                 Ok(new) => (Some(new), None),
                 Err(problems) => (old, Some(problems)),
@@ -167,8 +182,9 @@ impl Pipelines {
                 self.valid.insert(found.name.clone(), found);
             }
         }
-        self.watch(self.directories());
+        self.watch(&self.directories());
         self.post();
+        true
     }
 
     /// The definition and the request of a run that is due: of the file as it is now, or as it was
@@ -262,6 +278,11 @@ impl Pipelines {
         }
     }
 
+    /// Where the pipelines lie, and their project file.
+    fn own_directories(&self) -> BTreeSet<PathBuf> {
+        std::iter::once(self.dir.clone()).chain(pipeline::project_dir(&self.dir)).collect()
+    }
+
     /// Where the files lie that the pipelines refer to.
     fn directories(&self) -> BTreeSet<PathBuf> {
         let definitions = self.valid.values().filter_map(|pipeline| pipeline.scheduled.as_ref());
@@ -271,17 +292,12 @@ impl Pipelines {
         files.filter_map(|file| file.parent().map(Path::to_owned)).collect()
     }
 
-    fn watch(&mut self, directories: BTreeSet<PathBuf>) {
+    fn watch(&self, directories: &BTreeSet<PathBuf>) {
         let Some(watcher) = &self.watcher else { return };
         for directory in directories {
             // An empty path stands for the current directory.
-            let directory = Path::new(".").join(directory);
-            if self.watched.contains(&directory) {
-                continue;
-            }
-            match watcher.watch(&directory) {
-                Ok(()) => drop(self.watched.insert(directory)),
-                Err(error) => tracing::warn!("cannot watch `{}`: {error}", directory.display()),
+            if let Err(error) = watcher.watch(&Path::new(".").join(directory)) {
+                tracing::warn!("cannot watch `{}`: {error}", directory.display());
             }
         }
     }

@@ -39,13 +39,15 @@ impl Watcher {
         Ok(Watcher(queue))
     }
 
-    /// Watches a directory, without those in it.
+    /// Watches a directory, without those in it; one that is watched already stays so.
     pub(super) fn watch(&self, directory: &Path) -> io::Result<()> {
         let changes = WatchFlags::CREATE
             | WatchFlags::CLOSE_WRITE
             | WatchFlags::DELETE
             | WatchFlags::MOVED_FROM
             | WatchFlags::MOVED_TO
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::MOVE_SELF
             | WatchFlags::ONLYDIR;
         inotify::add_watch(&self.0, directory, changes)?;
         Ok(())

@@ -12,7 +12,11 @@ fn documents() -> Vec<PathBuf> {
     let mut documents: Vec<_> =
         ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(|name| root.join(name)).to_vec();
     for entry in std::fs::read_dir(root.join("docs")).unwrap() {
-        documents.push(entry.unwrap().path());
+        let path = entry.unwrap().path();
+        // Beside them are the pictures.
+        if path.extension().is_some_and(|ending| ending == "md") {
+            documents.push(path);
+        }
     }
     documents
 }

@@ -4,6 +4,9 @@ use crate::daemon::Daemon;
 use crate::project::{Project, Said, end, signal, wait_until};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
+use std::fs::File;
+use std::os::unix::net::UnixDatagram;
+use std::process::Stdio;
 use std::time::Duration;
 
 impl Project {
@@ -157,6 +160,50 @@ fn overlap_and_pause() {
     project.ok(&["unpause", "p"]);
     wait_until("it goes on", || project.history().len() > known);
     daemon.stop();
+}
+
+#[test]
+fn a_directory_that_is_replaced_is_read_and_watched_again() {
+    let project = Project::new();
+    let pipeline =
+        |name: &str| format!("name: {name}\ntasks: {{a: {{uses: shell, with: {{run: ls}}}}}}\n");
+    project.write("pipelines/p.yaml", &pipeline("p"));
+    project.write("next/q.yaml", &pipeline("q"));
+    let _daemon = Daemon::start(&project, &[]);
+    let log = |words: &str| project.read("daemon.log").contains(words);
+    wait_until("the first", || log("p has no schedule"));
+    std::fs::rename(project.path("pipelines"), project.path("before")).unwrap();
+    wait_until("it is missed", || log("the pipelines stay as they were"));
+    std::fs::rename(project.path("next"), project.path("pipelines")).unwrap();
+    wait_until("the second", || log("q has no schedule"));
+    project.write("pipelines/r.yaml", &pipeline("r"));
+    wait_until("a file of the second", || log("r has no schedule"));
+}
+
+#[test]
+fn systemd_and_programs_are_told() {
+    let project = Project::new();
+    project.write("pipelines/p.yaml", &every_second("", "true"));
+    let socket = UnixDatagram::bind(project.path("notify")).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let told = || {
+        let mut buffer = [0; 256];
+        let count = socket.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..count]).trim().to_owned()
+    };
+    let log = File::create(project.path("daemon.log")).unwrap();
+    let mut command =
+        project.command(&["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+    command.env("NOTIFY_SOCKET", project.path("notify")).stdout(Stdio::null()).stderr(log);
+    let daemon = Daemon(command.spawn().unwrap());
+    assert_eq!(told(), "READY=1");
+    wait_until("a run", || project.runs_in("succeeded") >= 1);
+    daemon.stop();
+    assert_eq!(told(), "STOPPING=1");
+    for line in project.read("daemon.log").lines() {
+        let event: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
+        assert!(event["message"].is_string() && event["timestamp"].is_string(), "{line}");
+    }
 }
 
 #[test]

@@ -20,7 +20,12 @@ function renew(old, fresh) {
   for (const { name, value } of fresh.attributes) {
     if (old.getAttribute(name) !== value && name !== "open") old.setAttribute(name, value);
   }
-  // Children are the same by their id; those without one, by their place.
+  // Children are the same by their id; those without one, by their place. What goes, goes first:
+  // then what stays need not move, and keeps its focus.
+  const ids = new Set([...fresh.children].map((child) => child.id));
+  for (const child of [...old.children]) {
+    if (child.id && !ids.has(child.id)) child.remove();
+  }
   let next = old.firstChild;
   for (const child of [...fresh.childNodes]) {
     let match = null;
@@ -44,7 +49,11 @@ function renew(old, fresh) {
 let busy = false;
 let again = false;
 
+let retry = null;
+
 async function refresh() {
+  if (document.hidden || !document.querySelector(".live")) return;
+  clearTimeout(retry);
   if (busy) {
     again = true;
     return;
@@ -66,7 +75,7 @@ async function refresh() {
     tellEnds();
   } catch {
     sayLive(false);
-    setTimeout(refresh, 5000);
+    retry = setTimeout(refresh, 5000);
   } finally {
     busy = false;
     if (again) {

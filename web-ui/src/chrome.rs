@@ -13,6 +13,8 @@ pub struct Chrome {
     pub theme: &'static str,
     /// Whether somebody can sign out.
     pub has_token: bool,
+    /// Whether the page renews itself: not what answers a form.
+    pub is_live: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +42,13 @@ impl Taste {
 
 impl Site {
     pub(crate) fn chrome(&self, section: Section, taste: Taste) -> Chrome {
-        Chrome { section, clock: self.clock(), theme: taste.theme, has_token: self.token.is_some() }
+        Chrome {
+            section,
+            clock: self.clock(),
+            theme: taste.theme,
+            has_token: self.token.is_some(),
+            is_live: section != Section::None,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use orchestrator::diagnostic::Problems;
+use orchestrator::diagnostic::{Diagnostic, Problems};
 use orchestrator::load::Definition;
 use orchestrator::plan::Plan;
 use orchestrator::scheduler::Scheduled;
@@ -66,14 +66,35 @@ pub struct Start {
     pub from: Vec<String>,
 }
 
+impl Refusal {
+    pub fn invalid(problems: &Problems) -> Refusal {
+        let of_param = |problem: &Diagnostic| {
+            let name = problem.path.strip_prefix("params.")?.split('.').next()?;
+            // Without the option of the command line that it is called by there.
+            let said = problem.message.strip_prefix("--set ");
+            let message =
+                said.and_then(|said| said.split_once(": ")).map_or(&*problem.message, |(_, m)| m);
+            Some((name.to_owned(), message.to_owned()))
+        };
+        Refusal::Invalid {
+            text: problems.render(false),
+            params: problems.diagnostics.iter().filter_map(of_param).collect(),
+        }
+    }
+}
+
 /// Why the daemon does not do what it is asked to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error("there is no pipeline or run `{0}`")]
     Unknown(String),
-    /// Problems as the terminal shows them.
-    #[error("{0}")]
-    Invalid(String),
+    #[error("{text}")]
+    Invalid {
+        /// The problems as the terminal shows them.
+        text: String,
+        /// What is wrong with values of params, by name.
+        params: Vec<(String, String)>,
+    },
     #[error("{0}")]
     Busy(String),
     #[error("{0}")]

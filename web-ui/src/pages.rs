@@ -83,9 +83,7 @@ fn back(headers: &HeaderMap) -> Redirect {
         .and_then(|(_, rest)| rest.find('/').map(|slash| &rest[slash..]))
         .filter(|path| !path.starts_with("//") && !path.contains('\\'))
         // What only a form can ask for has no page.
-        .filter(|path| {
-            !["/run", "/cancel", "/resume", "/again"].iter().any(|end| path.ends_with(end))
-        });
+        .filter(|path| form_of(path.split(['?', '#']).next().unwrap_or_default()).is_none());
     Redirect::to(path.unwrap_or("/"))
 }
 
@@ -101,15 +99,20 @@ struct ErrorPage {
     back: Option<String>,
 }
 
-/// The page with the form that posts to a path.
+fn is_page(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
+}
+
+/// The page with the form that posts to a path, if it is such a path.
 fn form_of(path: &str) -> Option<String> {
-    if let Some(pipeline) = path.strip_suffix("/run") {
-        return Some(format!("{pipeline}#start"));
+    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    match parts.as_slice() {
+        ["pipelines", name, "run"] => Some(format!("/pipelines/{name}#start")),
+        ["pipelines", name, "pause"] => Some(format!("/pipelines/{name}")),
+        ["runs", run, "cancel" | "resume" | "again"] => Some(format!("/runs/{run}")),
+        _ => None,
     }
-    ["/pause", "/cancel", "/resume", "/again"]
-        .iter()
-        .find_map(|end| path.strip_suffix(end))
-        .map(Into::into)
 }
 
 /// Shows failures of pages as a page.
@@ -123,8 +126,8 @@ pub(crate) async fn errors(
     let response = next.run(request).await;
     let failure = match response.extensions().get::<Failure>() {
         Some(failure) => failure.clone(),
-        // What axum refuses by itself: a form that does not fit.
-        None if response.status().is_client_error() => {
+        // What axum refuses by itself: a form that does not fit. What is a page already stays one.
+        None if response.status().is_client_error() && !is_page(&response) => {
             Failure::new(response.status(), "the request is not one that these pages make")
         }
         None => return response,

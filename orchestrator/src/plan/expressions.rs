@@ -10,6 +10,7 @@ use crate::spec::{Param, Task};
 use crate::template::{self, Chain, Context, Fault, Names, Part};
 use crate::yaml::{Entry, Node, Span, Tree};
 use indexmap::IndexMap;
+use jiff::tz::TimeZone;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
@@ -69,7 +70,12 @@ struct Analysis {
 type Found = (Code, Fault);
 
 impl<'a> Scope<'a> {
-    pub(super) fn new(planner: &Planner<'a>, params: &'a Params, interval: &Interval) -> Self {
+    pub(super) fn new(
+        planner: &Planner<'a>,
+        params: &'a Params,
+        interval: &Interval,
+        zone: &TimeZone,
+    ) -> Self {
         let definition = planner.definition;
         let pipeline = &planner.spec.pipeline;
         Scope {
@@ -80,7 +86,7 @@ impl<'a> Scope<'a> {
             env: &definition.env,
             tasks: &pipeline.tasks,
             broken: &planner.spec.broken,
-            context: Context::early(&params.values, interval, &definition.env),
+            context: Context::early(&params.values, interval, zone, &definition.env),
             used: HashSet::new(),
             uses_all: false,
         }

@@ -7,10 +7,11 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::kind::{Kinds, Problem};
 use crate::load::Definition;
 use crate::project::EMBEDDED;
-use crate::schedule::Timetable;
+use crate::schedule::{self, Timetable};
 use crate::schema::did_you_mean;
 use crate::spec::{CatchUp, Spec};
 use crate::yaml::{Entry, Span};
+use jiff::tz::TimeZone;
 use std::collections::HashSet;
 
 /// What the steps share.
@@ -34,10 +35,14 @@ pub(super) fn plan(
     let problems = spec.problems.clone();
     let mut planner = Planner { definition, spec, kinds, request, leeway, problems };
     let profile = planner.profile();
-    let interval = request.interval.unwrap_or_else(|| Interval::day_before(request.now));
+    let zone = match request.local_days {
+        true => schedule::zone(spec.pipeline.schedule.as_ref()),
+        false => TimeZone::UTC,
+    };
+    let interval = planner.interval(&zone);
     planner.schedule();
     let params = params::resolve(&mut planner);
-    let mut scope = Scope::new(&planner, &params, &interval);
+    let mut scope = Scope::new(&planner, &params, &interval, &zone);
     let datasets = datasets::resolve(&mut planner, &mut scope);
     let drafts = tasks::draft(&mut planner, &mut scope, &datasets);
     let edges = edges::infer(&mut planner, &drafts);
@@ -57,6 +62,7 @@ pub(super) fn plan(
         profile,
         params: params.values,
         interval,
+        local_days: request.local_days,
         tasks: drafts.into_iter().map(|draft| draft.task).collect(),
         edges: edges.into_iter().map(|edge| edge.edge).collect(),
         order,
@@ -66,6 +72,20 @@ pub(super) fn plan(
 }
 
 impl Planner<'_> {
+    /// What the run is about.
+    fn interval(&mut self, zone: &TimeZone) -> Interval {
+        let day = |date| Interval::of_day(date, zone);
+        match (self.request.interval, self.request.date.map(day)) {
+            (Some(interval), _) | (None, Some(Ok(interval))) => interval,
+            (None, Some(Err(error))) => {
+                let message = format!("--date: the day has no end: {error}");
+                self.problems.push(Diagnostic::error(Code::BadParam, message).in_file(self.file()));
+                Interval::day_before(self.request.now, zone)
+            }
+            (None, None) => Interval::day_before(self.request.now, zone),
+        }
+    }
+
     pub(super) fn file(&self) -> &str {
         &self.definition.pipeline.path
     }

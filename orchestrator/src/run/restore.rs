@@ -34,6 +34,8 @@ impl Restored {
         let damaged = |cause| RestoreError::Damaged { run: run.id.clone(), cause };
         let definition: Definition = serde_json::from_str(&run.definition).map_err(damaged)?;
         let request: PlanRequest = serde_json::from_str(&run.request).map_err(damaged)?;
+        // Whatever a later version makes of the request, the run is about what it was about.
+        let request = PlanRequest { interval: Some(run.interval), ..request };
         match plan::plan(&definition, kinds, &request) {
             Ok((plan, _)) => Ok(Restored { plan: Arc::new(plan), definition, request }),
             Err(diagnostics) => {

@@ -104,6 +104,27 @@ fn what_was_due_while_the_daemon_could_not_decide_was_not_missed() {
 }
 
 #[test]
+fn what_is_left_out_for_one_reason_is_one_row() {
+    let hourly = scheduled(json!({"cron": "0 * * * *"}));
+    let mut store = Store::in_memory().unwrap();
+    store.standing(PIPELINE, hourly.identity(), time("10T00:30:00")).unwrap();
+    let mut look = |hour: u32, paused: bool| {
+        let now = time(&format!("10T{hour:02}:00:00"));
+        store.set_paused(PIPELINE, paused, now).unwrap();
+        let standing = store.standing(PIPELINE, hourly.identity(), now).unwrap();
+        store.record_decision(PIPELINE, &hourly.decide(&standing, now, now), now).unwrap();
+        let rows = store.fires(PIPELINE, 10).unwrap().into_iter().rev();
+        rows.map(|row| row.count).collect::<Vec<_>>()
+    };
+    assert_eq!(look(1, true), [1]);
+    assert_eq!(look(2, true), [2]);
+    assert_eq!(look(5, true), [5]);
+    assert_eq!(look(6, false), [5, 1]);
+    assert_eq!(look(7, true), [5, 1, 1]);
+    assert_eq!(look(8, true), [5, 1, 2]);
+}
+
+#[test]
 fn a_run_that_others_have_started_keeps_a_fire_waiting() {
     let hourly = scheduled(json!({"cron": "0 * * * *"}));
     let mut store = Store::in_memory().unwrap();

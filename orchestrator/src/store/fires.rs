@@ -87,18 +87,21 @@ impl Store {
                     [Why::Replaced.as_str(), pipeline],
                 )?;
             }
-            for LeftOut { first, last, count, why } in &decision.left_out {
-                transaction.execute(
-                    "insert or ignore into fires (pipeline, first, last, count, fate)
-                     values (?, ?, ?, ?, ?)",
-                    params![
-                        pipeline,
-                        first.as_microsecond(),
-                        last.as_microsecond(),
-                        count.cast_signed(),
-                        why.as_str()
-                    ],
-                )?;
+            for row in &decision.left_out {
+                if !join(transaction, pipeline, row)? {
+                    let LeftOut { first, last, count, why } = row;
+                    transaction.execute(
+                        "insert or ignore into fires (pipeline, first, last, count, fate)
+                         values (?, ?, ?, ?, ?)",
+                        params![
+                            pipeline,
+                            first.as_microsecond(),
+                            last.as_microsecond(),
+                            count.cast_signed(),
+                            why.as_str()
+                        ],
+                    )?;
+                }
             }
             for Interval { start, end } in &decision.queue {
                 transaction.execute(
@@ -252,4 +255,25 @@ impl Store {
             Ok(done)
         })
     }
+}
+
+/// Adds fire times of a paused schedule to the newest row of their pipeline, if that is of the same: a
+/// schedule that is paused for a year has one row. `false`: they need a row.
+fn join(transaction: &Transaction<'_>, pipeline: &str, row: &LeftOut) -> rusqlite::Result<bool> {
+    if row.why != Why::Paused {
+        return Ok(false);
+    }
+    let joined = transaction.execute(
+        "update fires set last = ?3, count = count + ?4
+         where pipeline = ?1 and fate = ?5 and last < ?2
+         and first = (select max(first) from fires where pipeline = ?1)",
+        params![
+            pipeline,
+            row.first.as_microsecond(),
+            row.last.as_microsecond(),
+            row.count.cast_signed(),
+            row.why.as_str()
+        ],
+    )?;
+    Ok(joined == 1)
 }

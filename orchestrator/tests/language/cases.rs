@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use tidemill_orchestrator::diagnostic::render;
 use tidemill_orchestrator::load::load_and_plan;
-use tidemill_orchestrator::plan::{EdgeReason, Interval, Plan, PlanRequest, PlannedTask};
+use tidemill_orchestrator::plan::{EdgeReason, Plan, PlanRequest, PlannedTask};
 
 #[test]
 fn cases() {
@@ -68,7 +68,7 @@ fn request(text: &str) -> PlanRequest {
             "from" => request.from.push(value),
             "profile" => request.profile = Some(value),
             "date" => {
-                request.interval = Some(Interval::of_day(value.parse().unwrap()).unwrap());
+                request.date = Some(value.parse().unwrap());
             }
             other => panic!("no directive {other}"),
         }

@@ -5,7 +5,7 @@ use super::{Daemon, is_unknown};
 use crate::pipeline;
 use anyhow::Result;
 use jiff::Timestamp;
-use orchestrator::plan::{Interval, PlanRequest};
+use orchestrator::plan::PlanRequest;
 use orchestrator::run::ownership;
 use orchestrator::store::{StoredRun, Trigger};
 use web_ui::{Refusal, Start};
@@ -24,7 +24,7 @@ impl Daemon {
         let path = path.ok_or_else(|| Refusal::Unknown(start.pipeline.clone()))?.to_owned();
         let request = self.request_of(start, now)?;
         let (definition, plan) = (self.pipelines.plan(&path, &request))
-            .map_err(|problems| Refusal::Invalid(problems.render(false)))?;
+            .map_err(|problems| Refusal::invalid(&problems))?;
         if plan.pipeline != start.pipeline {
             let message = format!("`{}` is another pipeline now; try again", path.display());
             return Err(Refusal::Failed(message));
@@ -64,6 +64,7 @@ impl Daemon {
                 self.store.stored_run(run).map_err(|error| failed(error.into()))?;
             let before: PlanRequest =
                 serde_json::from_str(&stored.request).map_err(|error| failed(error.into()))?;
+            // Its days are those that it was planned with.
             request = PlanRequest { now, interval: Some(stored.interval), ..before };
         }
         if !start.from.is_empty() {
@@ -74,9 +75,9 @@ impl Daemon {
         if let Some(profile) = &start.profile {
             request.profile = Some(profile.clone());
         }
-        if let Some(date) = start.date {
-            let day = Interval::of_day(date);
-            request.interval = Some(day.map_err(|error| Refusal::Invalid(error.to_string()))?);
+        if start.date.is_some() {
+            request.date = start.date;
+            request.interval = None;
         }
         Ok(request)
     }

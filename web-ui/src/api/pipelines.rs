@@ -88,7 +88,8 @@ pub(super) struct NewRun {
     #[schema(value_type = BTreeMap<String, Value>)]
     params: BTreeMap<String, Value>,
     profile: Option<String>,
-    /// The day of UTC that the run is about, such as `2026-11-23`; yesterday by default.
+    /// The day that the run is about, such as `2026-11-23`, in the time zone of the schedule;
+    /// yesterday by default.
     #[schema(value_type = Option<String>, format = Date)]
     date: Option<Date>,
     /// Only these tasks, and all that come after them.

@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use orchestrator::figures::{count, exact};
 use orchestrator::scheduler::Why;
 use orchestrator::store::{QueryRow, RunStatus, Store};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What is looked at.
@@ -59,6 +59,8 @@ struct Query {
 
 struct Stored {
     name: String,
+    /// Whether it has a page: directories of files have none.
+    is_dataset: bool,
     share: Svg,
     size: String,
 }
@@ -110,12 +112,14 @@ fn view(site: &Site, store: &mut Store, taste: Taste) -> Result<Admin, Failure> 
             many => format!("{many}\u{a0}queries failed"),
         },
         match missed + waited {
-            0 => "every fire got its run".to_owned(),
-            1 => "1\u{a0}fire got no run".to_owned(),
-            many => format!("{many}\u{a0}fires got no run"),
+            0 => "every run that was due was made".to_owned(),
+            1 => "1\u{a0}run that was due was not made".to_owned(),
+            many => format!("{many}\u{a0}runs that were due were not made"),
         },
     ));
     let stored = site.storage.sizes(site);
+    let known: BTreeSet<String> =
+        store.newest_versions()?.into_iter().map(|version| version.dataset).collect();
     let total: u64 = stored.iter().map(|(_, size)| size).sum();
     let rows_in: u64 = came_in.iter().map(|topic| topic.rows).sum();
     let largest = stored.iter().map(|(_, size)| *size).max().unwrap_or(1).max(1);
@@ -149,7 +153,12 @@ fn view(site: &Site, store: &mut Store, taste: Taste) -> Result<Admin, Failure> 
         },
         storage: stored
             .into_iter()
-            .map(|(name, size)| Stored { name, share: share(size, largest), size: bytes(size) })
+            .map(|(name, size)| Stored {
+                is_dataset: known.contains(&name),
+                share: share(size, largest),
+                size: bytes(size),
+                name,
+            })
             .collect(),
         daemon: daemon(site, store, since, missed, waited, clock)?,
         chrome,

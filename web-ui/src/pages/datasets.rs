@@ -160,7 +160,9 @@ fn view(
     query: &DatasetQuery,
     taste: Taste,
 ) -> Result<DatasetPage, Failure> {
-    let chrome = site.chrome(Section::Datasets, taste);
+    let mut chrome = site.chrome(Section::Datasets, taste);
+    // Rows are asked for once, not at every event.
+    chrome.is_live = query.rows.is_empty();
     let clock = &chrome.clock;
     let dataset: DatasetName = name.parse().map_err(|_| Failure::not_found("dataset", name))?;
     let newest = store.versions_of(&dataset, None, 1)?.pop();
@@ -174,10 +176,10 @@ fn view(
     let mut versions = store.versions_of(&dataset, before, PAGE + 1)?;
     let has_older = versions.len() > PAGE;
     versions.truncate(PAGE);
-    let older = versions
-        .last()
-        .filter(|_| has_older)
-        .map(|last| format!("{}?before={}#versions", href(name), last.at.as_microsecond()));
+    let older = versions.last().filter(|_| has_older).map(|last| {
+        let at = last.at.as_microsecond();
+        format!("{}?before={at}-{}#versions", href(name), last.run)
+    });
     let (writers, readers) = (store.writers_of(&dataset)?, store.readers_of(&dataset)?);
     let mut answer = touched(Markup::new().text("Written by "), &writers).text(".");
     answer = match readers.as_slice() {

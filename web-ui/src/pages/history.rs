@@ -24,6 +24,8 @@ const PAGE: usize = 25;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct HistoryQuery {
+    /// Of all runs.
+    pub pipeline: String,
     pub state: String,
     pub from: String,
     pub to: String,
@@ -33,6 +35,10 @@ pub struct HistoryQuery {
 
 /// A list of runs with its filters.
 pub struct History {
+    /// The page that it stands on.
+    pub path: String,
+    /// What can be chosen, and what is.
+    pub pipelines: Vec<(String, bool)>,
     pub rows: Vec<HistoryRow>,
     pub state: String,
     pub from: String,
@@ -102,28 +108,42 @@ pub fn history(
     path: &str,
     clock: &Clock,
 ) -> Result<History, Failure> {
-    let mut found = runs::find(site, store, query.filter(pipeline, clock), query.status())?;
+    let chosen = (!query.pipeline.is_empty()).then_some(query.pipeline.as_str());
+    let filter = query.filter(pipeline.or(chosen), clock);
+    let mut found = runs::find(site, store, filter, query.status())?;
     let has_more = found.len() > PAGE;
     found.truncate(PAGE);
-    let older = found.last().filter(|_| has_more).map(|(last, _)| {
-        let mut link = format!("{path}?");
-        for (name, value) in [("state", &query.state), ("from", &query.from), ("to", &query.to)] {
-            if !value.is_empty() {
-                link.push_str(&format!("{name}={}&", encode(value)));
-            }
+    let HistoryQuery { pipeline: of, state, from, to, .. } = query;
+    let mut filters = String::new();
+    for (name, value) in [("pipeline", of), ("state", state), ("from", from), ("to", to)] {
+        if !value.is_empty() {
+            filters.push_str(&format!("{name}={}&", encode(value)));
         }
+    }
+    let older = found.last().filter(|_| has_more).map(|(last, _)| {
         let at = last.created_at.as_microsecond();
-        format!("{link}before={at}-{}#history", last.id)
+        format!("{path}?{filters}before={at}-{}#history", last.id)
     });
-    let newer = (!query.before.is_empty()).then(|| format!("{path}#history"));
+    let newer = (!query.before.is_empty()).then(|| format!("{path}?{filters}#history"));
     let mut rows = Vec::new();
     for (run, status) in &found {
         rows.push(row(store, run, *status, clock)?);
     }
+    let pipelines = match pipeline {
+        Some(_) => Vec::new(),
+        None => (store.pipelines()?.into_iter())
+            .map(|name| {
+                let is_chosen = name == query.pipeline;
+                (name, is_chosen)
+            })
+            .collect(),
+    };
     let known = STATES.into_iter().find(|state| *state == query.state).unwrap_or_default();
     let is_date = |text: &str| text.parse::<Date>().is_ok();
     let date = |text: &String| if is_date(text) { text.clone() } else { String::new() };
     Ok(History {
+        path: path.to_owned(),
+        pipelines,
         rows,
         state: known.to_owned(),
         from: date(&query.from),
@@ -131,7 +151,10 @@ pub fn history(
         states: STATES,
         older,
         newer,
-        is_filtered: !known.is_empty() || is_date(&query.from) || is_date(&query.to),
+        is_filtered: !known.is_empty()
+            || chosen.is_some()
+            || is_date(&query.from)
+            || is_date(&query.to),
     })
 }
 

@@ -53,12 +53,21 @@ struct Pipeline {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct PipelineQuery {
-    #[serde(flatten)]
-    history: HistoryQuery,
+    state: String,
+    from: String,
+    to: String,
+    before: String,
     /// The last run of the columns before, as in the history.
     columns: String,
     /// The page of tasks in the grid.
     tasks: u16,
+}
+
+impl PipelineQuery {
+    fn history(&self) -> HistoryQuery {
+        let PipelineQuery { state, from, to, before, .. } = self.clone();
+        HistoryQuery { state, from, to, before, ..HistoryQuery::default() }
+    }
 }
 
 pub async fn page(
@@ -111,7 +120,7 @@ fn view(
         has_schedule: schedule.is_some(),
         paused,
         grid: grid::grid(site, store, name, valid, query, &path, clock)?,
-        history: history(site, store, Some(name), &query.history, &path, clock)?,
+        history: history(site, store, Some(name), &query.history(), &path, clock)?,
         graph_note: match (&graph, valid) {
             (Some(_), _) => "A dotted line is a stream: its reader runs while its writer does.",
             (None, Some(_)) => "It has too many tasks to be drawn.",
@@ -119,7 +128,7 @@ fn view(
         }
         .to_owned(),
         graph,
-        form: valid.filter(|_| can_run).map(|valid| form::RunForm::of(valid, clock)),
+        form: valid.filter(|_| can_run).map(form::RunForm::of),
         preview: match schedule {
             Some(schedule) => Some(preview::preview(store, name, schedule, paused, clock)?),
             None => None,
