@@ -95,11 +95,15 @@ fn a_backfill_that_was_killed_or_stopped_goes_on_later() {
     project.ok(&days);
     let states = project.states_by_interval();
     assert_eq!(states.len(), 12, "{states:?}");
+    let mut cancelled = 0;
     for (start, states) in states {
-        let succeeded = states.iter().filter(|state| *state == "succeeded").count();
-        assert_eq!(succeeded, 1, "{start}: {states:?}");
+        let count = |wanted: &str| states.iter().filter(|state| *state == wanted).count();
+        assert_eq!(count("succeeded"), 1, "{start}: {states:?}");
+        cancelled += count("cancelled");
     }
-    assert_eq!(project.read("done.txt").lines().count(), 12);
+    // The command of a run that was cancelled may have done its work just before.
+    let done = project.read("done.txt").lines().count();
+    assert!((12..=12 + cancelled).contains(&done), "{done} lines, {cancelled} cancelled");
 }
 
 #[test]
