@@ -91,7 +91,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     let steps = steps(&mut store, &data_dir, &plan.pipeline, &intervals, arguments.missing_only)?;
     let mut queue = VecDeque::new();
     for (interval, step) in intervals.into_iter().zip(steps) {
-        let about = pipeline::interval(interval);
+        let about = pipeline::interval(interval, &plan.zone());
         match step {
             Step::Leave(why) => print(&format!("{about}  left out: {why}\n"))?,
             Step::Resume(run) if arguments.dry_run => {
@@ -112,6 +112,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
         program,
         data_dir,
         store,
+        zone: plan.zone(),
         pipeline: plan.pipeline,
         definition,
         request: Box::new(request),
@@ -200,6 +201,8 @@ struct Backfill<'a> {
     data_dir: PathBuf,
     store: Store,
     pipeline: String,
+    /// What its days are of.
+    zone: TimeZone,
     definition: Definition,
     request: Box<dyn Fn(Interval) -> PlanRequest + 'a>,
     outbox: Sender<Message>,
@@ -290,7 +293,9 @@ impl Backfill<'_> {
         let row = self.store.find_run(run)?;
         let state = pipeline::status(&row, &self.data_dir).as_str();
         *self.ended.entry(state).or_default() += 1;
-        let about = self.active.remove(run).map(pipeline::interval).unwrap_or_default();
+        let interval = self.active.remove(run);
+        let about = interval.map(|interval| pipeline::interval(interval, &self.zone));
+        let about = about.unwrap_or_default();
         let left = waiting + self.active.len();
         let took = row.ended_at.map(|end| output::duration(row.created_at.duration_until(end)));
         print(&format!(

@@ -4,6 +4,7 @@ use crate::output::{self, Align, Table};
 use crate::pipeline::{self, print};
 use crate::{Common, Format, OK};
 use anyhow::Result;
+use jiff::tz::TimeZone;
 use orchestrator::store::RunFilter;
 use serde_json::json;
 
@@ -72,7 +73,8 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
             row.id.clone(),
             row.pipeline.clone(),
             output::state_label(status),
-            pipeline::interval(row.interval),
+            // Of its pipeline no more is known here than its name.
+            pipeline::interval(row.interval, &TimeZone::UTC),
             output::time(row.created_at),
             duration.map(output::duration).unwrap_or_default(),
         ]);

@@ -183,9 +183,10 @@ pub fn status(row: &RunRow, data_dir: &Path) -> RunStatus {
     row.status(row.end.is_none() && ownership::is_alive(data_dir, &row.id))
 }
 
-/// The interval: its date where it is a day, else both ends.
-pub fn interval(interval: Interval) -> String {
-    for zone in [TimeZone::UTC, TimeZone::system()] {
+/// The interval: its date where it is a day of its pipeline's zone `own`, of UTC or of the local
+/// zone; else both ends.
+pub fn interval(interval: Interval, own: &TimeZone) -> String {
+    for zone in [own.clone(), TimeZone::UTC, TimeZone::system()] {
         let date = interval.start.to_zoned(zone.clone()).date();
         if Interval::of_day(date, &zone).is_ok_and(|day| day == interval) {
             return date.to_string();

@@ -48,7 +48,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     let mut text = format!(
         "{bold}{}{bold:#} for {}, profile {}\n",
         plan.pipeline,
-        pipeline::interval(plan.interval),
+        pipeline::interval(plan.interval, &plan.zone()),
         plan.profile
     );
     for (name, value) in &plan.params {

@@ -181,7 +181,11 @@ fn drive(
 ) -> Result<u8> {
     let Ready { id, lock, prepared, store, data_dir } = ready;
     let plan = prepared.plan.clone();
-    display.say(&format!("{}, run {id} for {}", plan.pipeline, pipeline::interval(plan.interval)));
+    display.say(&format!(
+        "{}, run {id} for {}",
+        plan.pipeline,
+        pipeline::interval(plan.interval, &plan.zone())
+    ));
     display.write_to(ownership::run_directory(&data_dir, &id));
     let catalog = tasks::catalog(&prepared.profile(), &data_dir)?;
     let run = Run {

@@ -58,7 +58,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
         text,
         "run {} for {}, started {} ({}), took {}\n",
         row.id,
-        pipeline::interval(row.interval),
+        pipeline::interval(row.interval, &state.plan().zone()),
         output::time(row.created_at),
         output::zone(),
         output::duration(times.run()),

@@ -139,6 +139,30 @@ fn wrong_runs_and_empty_places_get_a_sentence() {
 }
 
 #[test]
+fn days_are_of_the_time_zone_of_the_schedule() {
+    let project = Project::new();
+    let check = |zone: &str, start: &str| {
+        project.write(
+            "pipelines/p.yaml",
+            &format!(
+                "name: p\nschedule: {{cron: 0 0 * * *, timezone: {zone}}}\ntasks:\n  a:\n    uses: \
+                 shell\n    with: {{run: \"echo about ${{{{ interval.date }}}}\"}}\n"
+            ),
+        );
+        project.ok(&["run", "pipelines/p.yaml", "--date", "2026-11-20"]);
+        assert!(project.ok(&["logs", "latest"]).out.contains("about 2026-11-20"), "{zone}");
+        let shown = project.ok(&["show", "latest"]).out;
+        assert!(shown.contains("for 2026-11-20,"), "{zone}: {shown}");
+        let history = project.ok(&["history", "-o", "json"]).out;
+        let history: Value = serde_json::from_str(&history).unwrap();
+        assert_eq!(history[0]["interval_start"], start, "{zone}");
+    };
+    check("Europe/Berlin", "2026-11-19T23:00:00Z");
+    check("America/New_York", "2026-11-20T05:00:00Z");
+    check("UTC", "2026-11-20T00:00:00Z");
+}
+
+#[test]
 fn schedule_agrees_with_croniter() {
     let Some(python) = crate::browser::tool("TIDEMILL_CRONITER") else { return };
     let project = Project::new();

@@ -78,6 +78,14 @@ impl Site {
         self.changes.tell();
     }
 
+    /// The time zone that the days of a pipeline are of: that of its schedule.
+    fn zone_of(&self, pipeline: &str) -> TimeZone {
+        let all = self.daemon.pipelines();
+        let known = all.iter().find(|known| known.name == pipeline);
+        let schedule = known.and_then(|known| known.schedule.as_ref());
+        schedule.map_or(TimeZone::UTC, |schedule| schedule.timetable().zone())
+    }
+
     fn clock(&self) -> Clock {
         Clock { now: Timestamp::now(), zone: self.zone.clone() }
     }

@@ -64,9 +64,10 @@ impl Clock {
         }
     }
 
-    /// The day that an interval is, of UTC or of the pages' zone; else both ends.
-    pub fn interval(&self, interval: Interval) -> String {
-        for zone in [&TimeZone::UTC, &self.zone] {
+    /// The day that an interval is, of its pipeline's zone `own`, of UTC or of the pages' zone; else
+    /// both ends.
+    pub fn interval(&self, interval: Interval, own: &TimeZone) -> String {
+        for zone in [own, &TimeZone::UTC, &self.zone] {
             let (start, end) =
                 (interval.start.to_zoned(zone.clone()), interval.end.to_zoned(zone.clone()));
             let is_day = start.start_of_day().is_ok_and(|day| day == start)
@@ -271,7 +272,7 @@ mod tests {
     fn intervals() {
         let shown = |start: &str, end: &str| {
             let interval = Interval { start: start.parse().unwrap(), end: end.parse().unwrap() };
-            clock().interval(interval)
+            clock().interval(interval, &TimeZone::UTC)
         };
         assert_eq!(shown("2026-11-23T00:00:00Z", "2026-11-24T00:00:00Z"), "Mon 23 Nov");
         assert_eq!(shown("2026-11-23T00:00:00+01:00", "2026-11-24T00:00:00+01:00"), "Mon 23 Nov");

@@ -127,7 +127,7 @@ pub fn history(
     let newer = (!query.before.is_empty()).then(|| format!("{path}?{filters}#history"));
     let mut rows = Vec::new();
     for (run, status) in &found {
-        rows.push(row(store, run, *status, clock)?);
+        rows.push(row(site, store, run, *status, clock)?);
     }
     let pipelines = match pipeline {
         Some(_) => Vec::new(),
@@ -159,6 +159,7 @@ pub fn history(
 }
 
 fn row(
+    site: &Site,
     store: &mut Store,
     run: &RunRow,
     status: RunStatus,
@@ -195,7 +196,7 @@ fn row(
         run: run.id.clone(),
         short: run.id.get(run.id.len().saturating_sub(8)..).unwrap_or(&run.id).to_owned(),
         pipeline: run.pipeline.clone(),
-        interval: clock.interval(run.interval),
+        interval: clock.interval(run.interval, &site.zone_of(&run.pipeline)),
         state: status.as_str(),
         started: clock.when(run.created_at),
         took,

@@ -13,6 +13,7 @@ use askama::Template;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use orchestrator::plan::Interval;
 use orchestrator::store::{RunFilter, RunRow, RunStatus, Store};
 use serde::Deserialize;
@@ -201,8 +202,9 @@ fn row(
     let mut runs = store.runs(&filter)?;
     runs.reverse();
     let states: Vec<RunStatus> = runs.iter().map(|run| runs::status(site, run)).collect();
+    let zone = site.zone_of(name);
     let drawn: Vec<Bar> =
-        runs.iter().zip(&states).map(|(run, status)| bar(run, *status, clock)).collect();
+        runs.iter().zip(&states).map(|(run, status)| bar(run, *status, &zone, clock)).collect();
     let over = states.iter().filter(|status| **status != RunStatus::Running).count();
     let good = states.iter().filter(|status| status.as_str() == "succeeded").count();
     let rate = (over > 0).then(|| {
@@ -265,7 +267,7 @@ fn row(
 }
 
 /// A run as a bar.
-pub fn bar(run: &RunRow, status: RunStatus, clock: &Clock) -> Bar {
+fn bar(run: &RunRow, status: RunStatus, zone: &TimeZone, clock: &Clock) -> Bar {
     let took = match status {
         RunStatus::Running => run.created_at.duration_until(clock.now),
         _ => run.created_at.duration_until(ended(run)),
@@ -273,7 +275,12 @@ pub fn bar(run: &RunRow, status: RunStatus, clock: &Clock) -> Bar {
     Bar {
         href: format!("/runs/{}", run.id),
         state: status.as_str(),
-        title: format!("{}: {}, {}", clock.interval(run.interval), status.as_str(), duration(took)),
+        title: format!(
+            "{}: {}, {}",
+            clock.interval(run.interval, zone),
+            status.as_str(),
+            duration(took)
+        ),
         took,
     }
 }

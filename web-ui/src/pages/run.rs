@@ -99,8 +99,10 @@ fn bare(
     let chrome = site.chrome(Section::Pipelines, taste);
     let clock = &chrome.clock;
     let ends = store.task_ends(&row.id)?;
-    let mut facts =
-        vec![("Interval", clock.interval(row.interval)), ("Started", clock.when(row.created_at))];
+    let mut facts = vec![
+        ("Interval", clock.interval(row.interval, &site.zone_of(&row.pipeline))),
+        ("Started", clock.when(row.created_at)),
+    ];
     if let Some(ended) = row.ended_at {
         facts.push(("Took", duration(row.created_at.duration_until(ended))));
     }

@@ -61,6 +61,7 @@ pub fn grid(
     }
     let has_older = runs.len() > BARS;
     runs.truncate(BARS);
+    let zone = site.zone_of(name);
     let page = usize::from(query.tasks);
     let link = |columns: &str, tasks: usize| format!("{path}?columns={columns}&tasks={tasks}#runs");
     let older = runs
@@ -101,7 +102,7 @@ pub fn grid(
     let mut room = 0;
     for run in &runs {
         let status = runs::status(site, run);
-        let day = clock.local(run.interval.start).date();
+        let day = run.interval.start.to_zoned(zone.clone()).date();
         // A day is named once, with its month where that begins; a time has no room in each column.
         let label = match labelled {
             Some(last) if last == day && room > 0 => String::new(),
@@ -115,7 +116,7 @@ pub fn grid(
             run: run.id.clone(),
             bar: bar(status.as_str(), took(run).min(longest), longest),
             label,
-            title: format!("{}: {}", clock.interval(run.interval), status.as_str()),
+            title: format!("{}: {}", clock.interval(run.interval, &zone), status.as_str()),
         });
     }
     let rows = tasks.into_iter().map(|task| {
@@ -124,7 +125,7 @@ pub fn grid(
             let link = end.filter(|end| *end == TaskEnd::Failed).map(|end| {
                 let href = format!("/runs/{}?task={}#log", run.id, crate::words::encode(&task));
                 let state = class(end);
-                (href, format!("{task}, {}: {state}", clock.interval(run.interval)))
+                (href, format!("{task}, {}: {state}", clock.interval(run.interval, &zone)))
             });
             Cell { state: end.map_or("", class), link }
         };
@@ -134,7 +135,7 @@ pub fn grid(
     let span = match (runs.first(), runs.last()) {
         (Some(first), Some(last)) => {
             let day = |run: &orchestrator::store::RunRow| {
-                clock.day(clock.local(run.interval.start).date())
+                clock.day(run.interval.start.to_zoned(zone.clone()).date())
             };
             match (day(first), day(last)) {
                 (first, last) if first == last => first,

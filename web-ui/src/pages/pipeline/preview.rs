@@ -33,7 +33,7 @@ pub fn preview(
     let timetable = schedule.timetable();
     let zone = timetable.zone();
     let local = Clock { now: clock.now, zone: zone.clone() };
-    let about = |at: Timestamp| format!("for {}", local.interval(timetable.interval(at)));
+    let about = |at: Timestamp| format!("for {}", local.interval(timetable.interval(at), &zone));
     let moment =
         |at: Timestamp| at.to_zoned(zone.clone()).strftime("%a %-d %b %Y, %H:%M").to_string();
     let mut fires = Vec::new();

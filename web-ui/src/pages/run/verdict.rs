@@ -214,7 +214,7 @@ pub fn facts(run: &RunView, usual: Option<SignedDuration>, clock: &Clock) -> Vec
     let mut facts = vec![
         Fact {
             name: "Interval",
-            value: clock.interval(run.row.interval),
+            value: clock.interval(run.row.interval, &plan.zone()),
             note: note(format!(
                 "{} to {}",
                 both(run.row.interval.start),
