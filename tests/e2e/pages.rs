@@ -63,6 +63,19 @@ fn from_home_it_is_one_click_to_why_a_run_failed() {
     project.write("model", "");
     let again = started(&site.post(&format!("/runs/{run}/again"), ""));
     wait_for_state(&site, &again, "succeeded");
+    let same = started(&site.post("/pipelines/scores/run", ""));
+    wait_for_state(&site, &same, "succeeded");
+    let page = site.get(&format!("/runs/{same}")).body;
+    assert!(page.contains(&format!("same as of the <a href=\"/runs/{again}\">")), "{page}");
+    project.write("pipelines/scores.yaml", &FAILING.replace("exit 3", "exit 4"));
+    std::fs::remove_file(project.path("model")).unwrap();
+    let other = started(&site.post("/pipelines/scores/run", ""));
+    wait_for_state(&site, &other, "failed");
+    let page = site.get(&format!("/runs/{other}")).body;
+    assert!(page.contains(&format!("another than of the <a href=\"/runs/{same}\">")), "{page}");
+    project.write("model", "");
+    let mended = started(&site.post(&format!("/runs/{other}/again"), ""));
+    wait_for_state(&site, &mended, "succeeded");
     let shown = project.show(&again);
     let tasks: Vec<&str> =
         shown["tasks"].as_array().unwrap().iter().map(|t| t["task"].as_str().unwrap()).collect();

@@ -128,6 +128,16 @@ impl Store {
         })
     }
 
+    /// The digest of the definition that a run has.
+    pub fn definition_of(&mut self, run: &str) -> Result<Option<String>, StoreError> {
+        self.sqlite(|connection| {
+            connection
+                .prepare_cached("select definition from runs where id = ?")?
+                .query_row([run], |row| row.get(0))
+                .optional()
+        })
+    }
+
     /// The names of the pipelines that have runs, sorted.
     pub fn pipelines(&mut self) -> Result<Vec<String>, StoreError> {
         self.sqlite(|connection| {

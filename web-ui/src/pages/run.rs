@@ -131,7 +131,7 @@ fn view(
     // The run has not heard of it yet, or it has.
     let asked = store.cancel_request(&run.row.id, 0)?.map(|(_, reason)| reason);
     let cancelling = asked.filter(|_| run.status == RunStatus::Running);
-    let (headline, answer) = verdict(&run, usual, cancelling.as_deref(), clock);
+    let (headline, answer) = verdict(&run, &usual, cancelling.as_deref(), clock);
     let page = usize::from(query.page);
     let (scale, tasks) = tasks(&run, page, clock);
     let all = run.plan().tasks.len();
@@ -154,7 +154,7 @@ fn view(
         why: why(&run),
         again: again_label(&run),
         cancelling: cancelling.is_some(),
-        facts: facts(&run, usual, clock),
+        facts: facts(&run, &usual, clock),
         tasks_title: match run.status {
             RunStatus::Running => plural(all, "task"),
             _ => format!("{} of {} succeeded", run.count(TaskEnd::Succeeded), plural(all, "task")),

@@ -14,26 +14,42 @@ pub struct Fact {
     pub note: Markup,
 }
 
-/// How long good runs of the pipeline take: the median of the last ones.
-pub fn usual(store: &mut Store, run: &RunView) -> Result<Option<SignedDuration>, Failure> {
+/// What good runs before a run tell of it.
+#[derive(Clone, Debug, Default)]
+pub struct Usual {
+    /// How long they take: the median of the last ones.
+    pub took: Option<SignedDuration>,
+    /// The last of them, and whether its definition is another.
+    pub last: Option<(String, bool)>,
+}
+
+pub fn usual(store: &mut Store, run: &RunView) -> Result<Usual, Failure> {
     let filter = RunFilter {
         pipeline: Some(run.row.pipeline.clone()),
         state: Some(RunState::Ended(RunEnd::Succeeded)),
+        before: Some((run.row.created_at, run.row.id.clone())),
         limit: Some(15),
         ..RunFilter::default()
     };
     let good = store.runs(&filter)?;
-    let mut spans: Vec<SignedDuration> = (good.iter().filter(|other| other.id != run.row.id))
+    let mut spans: Vec<SignedDuration> = (good.iter())
         .filter_map(|run| Some(run.created_at.duration_until(run.ended_at?)))
         .collect();
     spans.sort();
-    Ok((spans.len() >= 3).then(|| spans[spans.len() / 2]))
+    let last = match good.first() {
+        Some(last) => {
+            let digest = store.definition_of(&last.id)?;
+            Some((last.id.clone(), digest.as_deref() != Some(&*run.definition_digest)))
+        }
+        None => None,
+    };
+    Ok(Usual { took: (spans.len() >= 3).then(|| spans[spans.len() / 2]), last })
 }
 
 /// The page's answer: what became of the run, or how far it is.
 pub fn verdict(
     run: &RunView,
-    usual: Option<SignedDuration>,
+    usual: &Usual,
     cancelling: Option<&str>,
     clock: &Clock,
 ) -> (String, Markup) {
@@ -56,7 +72,7 @@ pub fn verdict(
                 }
             };
             answer = answer.text(&format!(" It started {}", clock.when(run.row.created_at)));
-            let end = usual.and_then(|usual| run.row.created_at.checked_add(usual).ok());
+            let end = usual.took.and_then(|usual| run.row.created_at.checked_add(usual).ok());
             answer = match end.filter(|end| *end > clock.now) {
                 Some(end) => {
                     answer.text(" and should end at about ").strong(&clock.minute(end)).text(".")
@@ -193,7 +209,7 @@ pub fn again_label(run: &RunView) -> Option<String> {
     }
 }
 
-pub fn facts(run: &RunView, usual: Option<SignedDuration>, clock: &Clock) -> Vec<Fact> {
+pub fn facts(run: &RunView, usual: &Usual, clock: &Clock) -> Vec<Fact> {
     let plan = run.plan();
     let both =
         |at: Timestamp| format!("{}, {}", clock.day(clock.local(at).date()), clock.minute(at));
@@ -235,6 +251,7 @@ pub fn facts(run: &RunView, usual: Option<SignedDuration>, clock: &Clock) -> Vec
             value: duration(run.took(clock.now)),
             note: note(
                 usual
+                    .took
                     .map_or(String::new(), |usual| format!("a good run takes {}", duration(usual))),
             ),
         },
@@ -242,7 +259,13 @@ pub fn facts(run: &RunView, usual: Option<SignedDuration>, clock: &Clock) -> Vec
         Fact {
             name: "Definition",
             value: digest.to_owned(),
-            note: Markup::new().link("#definition", "as it was then"),
+            note: match &usual.last {
+                None => Markup::new().link("#definition", "as it was then"),
+                Some((last, is_other)) => {
+                    let text = if *is_other { "another than of the " } else { "same as of the " };
+                    Markup::new().text(text).link(&format!("/runs/{last}"), "last good run")
+                }
+            },
         },
         Fact { name: "Profile", value: plan.profile.clone(), note: Markup::new() },
     ];
