@@ -196,7 +196,7 @@ impl Observer for Display {
             }
             if self.style == Style::Json {
                 // A closed pipe ends the program's output, not the run.
-                let _ = writeln!(std::io::stdout(), "{}", record_json(record));
+                let _ = writeln!(std::io::stdout(), "{}", record.to_json());
             }
         }
     }
@@ -208,17 +208,6 @@ impl Observer for Display {
         let active = Active { attempt, progress: progress.clone(), bar, started: now, said: now };
         self.lock().active.insert(task.to_owned(), active);
     }
-}
-
-/// An event of the journal, as `-o json` prints it.
-pub fn record_json(record: &Record) -> serde_json::Value {
-    let mut value = serde_json::json!({ "seq": record.seq, "at": record.at });
-    if let (Some(object), Ok(serde_json::Value::Object(event))) =
-        (value.as_object_mut(), serde_json::to_value(&record.event))
-    {
-        object.extend(event);
-    }
-    value
 }
 
 fn succeeded(state: &RunState, shared: &Shared, task: &str) -> String {

@@ -33,7 +33,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     if arguments.events {
         for record in &records {
             print(&match arguments.output {
-                Format::Json => format!("{}\n", crate::progress::record_json(record)),
+                Format::Json => format!("{}\n", record.to_json()),
                 Format::Text => event_line(record),
             })?;
         }

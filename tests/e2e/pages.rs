@@ -24,6 +24,15 @@ tasks:
   a: {uses: shell, with: {run: 'echo begun; sleep 60'}}
 ";
 
+/// A daemon with one pipeline, and its pages.
+fn served(name: &str, pipeline: &str) -> (Project, Daemon, Site) {
+    let project = Project::new();
+    project.write(&format!("pipelines/{name}.yaml"), pipeline);
+    let daemon = Daemon::start(&project, &[]);
+    let site = Site::of(&project);
+    (project, daemon, site)
+}
+
 fn wait_for_state(site: &Site, run: &str, state: &str) {
     wait_until(&format!("run {run} is {state}"), || {
         site.api("GET", &format!("/runs/{run}"), "").1["state"] == state
@@ -38,10 +47,7 @@ fn started(answer: &crate::daemon::Answer) -> String {
 
 #[test]
 fn from_home_it_is_one_click_to_why_a_run_failed() {
-    let project = Project::new();
-    project.write("pipelines/scores.yaml", FAILING);
-    let _daemon = Daemon::start(&project, &[]);
-    let site = Site::of(&project);
+    let (project, _daemon, site) = served("scores", FAILING);
     assert!(site.get("/").body.contains("<h1>Nothing has run yet</h1>"));
     let run = started(&site.post("/pipelines/scores/run", "param.level=4"));
     wait_for_state(&site, &run, "failed");
@@ -87,10 +93,7 @@ fn from_home_it_is_one_click_to_why_a_run_failed() {
 
 #[test]
 fn what_tasks_and_files_say_is_text_on_the_pages() {
-    let project = Project::new();
-    project.write("pipelines/scores.yaml", FAILING);
-    let _daemon = Daemon::start(&project, &[]);
-    let site = Site::of(&project);
+    let (_project, _daemon, site) = served("scores", FAILING);
     let run = started(&site.post("/pipelines/scores/run", ""));
     wait_for_state(&site, &run, "failed");
     let log = site.get(&format!("/runs/{run}?task=extract&q=%3Cscript%3E")).body;
@@ -141,10 +144,7 @@ fn a_form_with_wrong_values_starts_nothing_and_says_why() {
 
 #[test]
 fn a_run_is_cancelled_and_one_whose_process_died_goes_on() {
-    let project = Project::new();
-    project.write("pipelines/slow.yaml", SLOW);
-    let _daemon = Daemon::start(&project, &[]);
-    let site = Site::of(&project);
+    let (project, _daemon, site) = served("slow", SLOW);
     let (status, new) = site.api("POST", "/pipelines/slow/runs", "{}");
     assert_eq!(status, 201, "{new}");
     let run = new["run"].as_str().unwrap().to_owned();
@@ -186,10 +186,7 @@ fn a_run_is_cancelled_and_one_whose_process_died_goes_on() {
 
 #[test]
 fn other_pages_and_other_names_are_refused() {
-    let project = Project::new();
-    project.write("pipelines/slow.yaml", SLOW);
-    let _daemon = Daemon::start(&project, &[]);
-    let site = Site::of(&project);
+    let (_project, _daemon, site) = served("slow", SLOW);
     let check = |method: &str, path: &str, headers: &str, status: u16| {
         let answer = site.ask(method, path, headers, "");
         assert_eq!(answer.status, status, "{method} {path} {headers}: {answer:#?}");
@@ -220,10 +217,7 @@ fn other_pages_and_other_names_are_refused() {
 
 #[test]
 fn greedy_and_slow_clients_are_cut_off() {
-    let project = Project::new();
-    project.write("pipelines/slow.yaml", SLOW);
-    let _daemon = Daemon::start(&project, &[]);
-    let site = Site::of(&project);
+    let (_project, _daemon, site) = served("slow", SLOW);
     let long = "x".repeat(100_000);
     assert_eq!(site.ask("GET", "/", &format!("X-Long: {long}\r\n"), "").status, 431);
     let path = format!("/{}", "x".repeat(70_000));
@@ -298,10 +292,7 @@ fn a_busy_port_gets_a_sentence() {
 
 #[test]
 fn pages_hear_of_what_happens() {
-    let project = Project::new();
-    project.write("pipelines/slow.yaml", SLOW);
-    let daemon = Daemon::start(&project, &[]);
-    let site = Site::of(&project);
+    let (project, daemon, site) = served("slow", SLOW);
     let mut stream = site.connect();
     write!(stream, "GET /live HTTP/1.1\r\nHost: {}\r\n\r\n", site.0).unwrap();
     let mut heard = String::new();
@@ -331,10 +322,7 @@ fn pages_hear_of_what_happens() {
 
 #[test]
 fn a_run_whose_definition_is_not_understood_any_more_has_a_page() {
-    let project = Project::new();
-    project.write("pipelines/scores.yaml", FAILING);
-    let _daemon = Daemon::start(&project, &[]);
-    let site = Site::of(&project);
+    let (project, _daemon, site) = served("scores", FAILING);
     let run = started(&site.post("/pipelines/scores/run", ""));
     wait_for_state(&site, &run, "failed");
     // As one of a version of tidemill that knew other kinds.

@@ -90,6 +90,22 @@ struct Problem {
     detail: String,
 }
 
+/// The most of anything in one answer.
+const MOST: usize = 1000;
+
+/// How many come where nobody says.
+fn fifty() -> usize {
+    50
+}
+
+/// Whether so many may be asked for.
+fn check_count(name: &str, count: usize) -> Result<(), Failure> {
+    match count {
+        1..=MOST => Ok(()),
+        _ => Err(Failure::bad_request(format!("`{name}` must be from 1 to {MOST}, not {count}"))),
+    }
+}
+
 /// [`Query`] whose rejection is a problem.
 struct Asked<T>(T);
 

@@ -80,10 +80,15 @@ impl Site {
 
     /// The time zone that the days of a pipeline are of: that of its schedule.
     fn zone_of(&self, pipeline: &str) -> TimeZone {
-        let all = self.daemon.pipelines();
-        let known = all.iter().find(|known| known.name == pipeline);
-        let schedule = known.and_then(|known| known.schedule.as_ref());
+        let schedule = self.known(pipeline).ok().and_then(|known| known.schedule);
         schedule.map_or(TimeZone::UTC, |schedule| schedule.timetable().zone())
+    }
+
+    /// A pipeline of the daemon's directory.
+    fn known(&self, name: &str) -> Result<KnownPipeline, Failure> {
+        let all = self.daemon.pipelines();
+        let known = all.iter().find(|known| known.name == name);
+        known.cloned().ok_or_else(|| Failure::not_found("pipeline", name))
     }
 
     fn clock(&self) -> Clock {

@@ -150,6 +150,31 @@ pub fn encode(text: &str) -> String {
     encoded
 }
 
+/// Where the next page of a list begins: behind what was made at a time by a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    pub at: Timestamp,
+    pub run: String,
+}
+
+impl Cursor {
+    pub fn after(at: Timestamp, run: &str) -> Cursor {
+        Cursor { at, run: run.to_owned() }
+    }
+
+    /// The cursor of a link, `MICROSECONDS-RUN`; anything else is none.
+    pub fn parse(text: &str) -> Option<Cursor> {
+        let (at, run) = text.split_once('-')?;
+        Some(Cursor::after(Timestamp::from_microsecond(at.parse().ok()?).ok()?, run))
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.at.as_microsecond(), self.run)
+    }
+}
+
 /// HTML that is made of escaped texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Markup(String);
@@ -232,6 +257,13 @@ impl Markup {
     }
 }
 
+/// A text within an element or an attribute, of HTML or SVG.
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    escape(text, &mut out);
+    out
+}
+
 fn escape(text: &str, into: &mut String) {
     for c in text.chars() {
         match c {
@@ -295,6 +327,15 @@ mod tests {
         );
         assert_eq!(Markup::new().text("one ` alone").to_string(), "one ` alone");
         assert_eq!(Markup::new().text("`a` and `b").to_string(), "<code>a</code> and `b");
+    }
+
+    #[test]
+    fn a_cursor_leads_behind_what_it_was_made_of() {
+        let cursor = Cursor::after("2026-11-24T02:00:00.000001Z".parse().unwrap(), "0f");
+        assert_eq!(cursor.to_string(), "1795485600000001-0f");
+        assert_eq!(Cursor::parse("1795485600000001-0f"), Some(cursor));
+        assert_eq!(Cursor::parse("x-0f"), None);
+        assert_eq!(Cursor::parse("5"), None);
     }
 
     #[test]

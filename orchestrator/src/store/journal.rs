@@ -5,6 +5,7 @@ use crate::event::{Event, RunEnd, TaskEnd, VERSION};
 use crate::plan::Interval;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
+use serde_json::{Value, json};
 
 /// What a run is created with.
 #[derive(Clone, Debug)]
@@ -68,6 +69,19 @@ pub struct Record {
     pub at: Timestamp,
     pub epoch: u64,
     pub event: Event,
+}
+
+impl Record {
+    /// As programs read it: the event with its place and its time.
+    pub fn to_json(&self) -> Value {
+        let mut value = json!({ "seq": self.seq, "at": self.at });
+        if let (Some(object), Ok(Value::Object(event))) =
+            (value.as_object_mut(), serde_json::to_value(&self.event))
+        {
+            object.extend(event);
+        }
+        value
+    }
 }
 
 impl Store {

@@ -1,6 +1,6 @@
 //! Datasets, their versions, and what is made of what.
 
-use super::{Asked, Problem};
+use super::{Asked, Problem, check_count, fifty};
 use crate::Site;
 use crate::failure::Failure;
 use axum::extract::State;
@@ -11,9 +11,6 @@ use orchestrator::store::DatasetVersion;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
-
-/// Versions in one answer.
-const MOST: usize = 1000;
 
 /// What a run has written to a dataset.
 #[derive(Serialize, ToSchema)]
@@ -74,10 +71,6 @@ pub(super) struct Wanted {
     limit: usize,
 }
 
-fn fifty() -> usize {
-    50
-}
-
 /// The versions of a dataset, newest first.
 #[utoipa::path(
     get,
@@ -89,9 +82,7 @@ pub(super) async fn versions(
     State(site): State<Arc<Site>>,
     Asked(Wanted { dataset, before, run, limit }): Asked<Wanted>,
 ) -> Result<Json<Vec<Version>>, Failure> {
-    if !(1..=MOST).contains(&limit) {
-        return Err(Failure::bad_request(format!("`limit` must be from 1 to {MOST}, not {limit}")));
-    }
+    check_count("limit", limit)?;
     let dataset: DatasetName =
         dataset.parse().map_err(|error: orchestrator::dataset::DatasetNameError| {
             Failure::bad_request(error.to_string())

@@ -1,6 +1,6 @@
 //! Pipelines and their schedules.
 
-use super::{Asked, Given, Problem};
+use super::{Asked, Given, Problem, check_count};
 use crate::Site;
 use crate::daemon::{KnownPipeline, Start};
 use crate::failure::Failure;
@@ -72,10 +72,7 @@ pub(super) async fn show(
 ) -> Result<Json<Pipeline>, Failure> {
     site.ask(move |site, store| {
         let paused = store.is_paused(&name)? == Some(true);
-        let all = site.daemon.pipelines();
-        let known = all.iter().find(|known| known.name == name);
-        let known = known.ok_or_else(|| Failure::not_found("pipeline", &name))?;
-        Ok(Json(Pipeline::of(known, paused, Timestamp::now())))
+        Ok(Json(Pipeline::of(&site.known(&name)?, paused, Timestamp::now())))
     })
     .await
 }
@@ -198,12 +195,8 @@ pub(super) async fn schedule(
     Path(name): Path<String>,
     Asked(Count { count }): Asked<Count>,
 ) -> Result<Json<Vec<Due>>, Failure> {
-    if !(1..=1000).contains(&count) {
-        return Err(Failure::bad_request(format!("`count` must be from 1 to 1000, not {count}")));
-    }
-    let all = site.daemon.pipelines();
-    let known = all.iter().find(|known| known.name == name);
-    let known = known.ok_or_else(|| Failure::not_found("pipeline", &name))?;
+    check_count("count", count)?;
+    let known = site.known(&name)?;
     let Some(schedule) = &known.schedule else { return Ok(Json(Vec::new())) };
     let timetable = schedule.timetable();
     let due = |at| {

@@ -1,6 +1,6 @@
 //! Runs.
 
-use super::{Asked, Problem};
+use super::{Asked, Problem, check_count, fifty};
 use crate::Site;
 use crate::failure::Failure;
 use crate::runs::{RunView, find};
@@ -10,14 +10,11 @@ use axum::http::StatusCode;
 use axum::response::Json;
 use jiff::Timestamp;
 use orchestrator::event::RunEnd;
-use orchestrator::store::{RunFilter, RunRow, RunStatus};
+use orchestrator::store::{Record, RunFilter, RunRow, RunStatus};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
-
-/// Runs in one answer.
-const MOST: usize = 1000;
 
 /// A run.
 #[derive(Serialize, ToSchema)]
@@ -107,10 +104,6 @@ enum Chosen {
     Crashed,
 }
 
-fn fifty() -> usize {
-    50
-}
-
 /// Runs, newest first.
 #[utoipa::path(
     get,
@@ -122,10 +115,7 @@ pub(super) async fn list(
     State(site): State<Arc<Site>>,
     Asked(wanted): Asked<Wanted>,
 ) -> Result<Json<Vec<Run>>, Failure> {
-    if !(1..=MOST).contains(&wanted.limit) {
-        let limit = wanted.limit;
-        return Err(Failure::bad_request(format!("`limit` must be from 1 to {MOST}, not {limit}")));
-    }
+    check_count("limit", wanted.limit)?;
     site.ask(move |site, store| {
         let Wanted { pipeline, state, before, limit } = wanted;
         let state = state.map(|chosen| match chosen {
@@ -221,16 +211,7 @@ pub(super) async fn events(
             Ok(_) => store.events(&row.id, after)?,
             Err(_) => Vec::new(),
         };
-        let event = |record: &orchestrator::store::Record| {
-            let mut value = json!({ "seq": record.seq, "at": record.at });
-            if let (Some(object), Ok(Value::Object(event))) =
-                (value.as_object_mut(), serde_json::to_value(&record.event))
-            {
-                object.extend(event);
-            }
-            value
-        };
-        Ok(Json(records.iter().map(event).collect()))
+        Ok(Json(records.iter().map(Record::to_json).collect()))
     })
     .await
 }

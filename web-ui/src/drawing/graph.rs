@@ -4,7 +4,8 @@
 //! an edge over several layers gets a place in each; the order within the layers follows the means
 //! of the neighbours' places, some sweeps forth and back.
 
-use super::{Svg, escaped};
+use super::Svg;
+use crate::words::escaped;
 use orchestrator::plan::{EdgeReason, Plan};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

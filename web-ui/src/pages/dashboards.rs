@@ -36,23 +36,21 @@ struct Row {
 
 pub async fn list(State(site): State<Arc<Site>>, headers: HeaderMap) -> Page {
     let taste = Taste::of(&headers);
-    let page = site
-        .ask(move |site, store| {
-            let chrome = site.chrome(Section::Dashboards, taste);
-            let all = store.newest_versions()?;
-            let mut rows: Vec<(Timestamp, Row)> = (all.into_iter())
-                .filter_map(|version| {
-                    let name = version.dataset.strip_prefix("artifact:")?.to_owned();
-                    let written = chrome.clock.when(version.at);
-                    let (run, by) = (version.run, version.task);
-                    Some((version.at, Row { name, written, run, by }))
-                })
-                .collect();
-            rows.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
-            Ok(List { rows: rows.into_iter().map(|(_, row)| row).collect(), chrome })
-        })
-        .await?;
-    render(&page)
+    site.ask(move |site, store| {
+        let chrome = site.chrome(Section::Dashboards, taste);
+        let all = store.newest_versions()?;
+        let mut rows: Vec<(Timestamp, Row)> = (all.into_iter())
+            .filter_map(|version| {
+                let name = version.dataset.strip_prefix("artifact:")?.to_owned();
+                let written = chrome.clock.when(version.at);
+                let (run, by) = (version.run, version.task);
+                Some((version.at, Row { name, written, run, by }))
+            })
+            .collect();
+        rows.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        render(&List { rows: rows.into_iter().map(|(_, row)| row).collect(), chrome })
+    })
+    .await
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

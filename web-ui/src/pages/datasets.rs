@@ -4,11 +4,10 @@ use super::{Page, render};
 use crate::Site;
 use crate::chrome::{Chrome, Section, Taste};
 use crate::failure::Failure;
-use crate::words::{self, Markup, bytes, plural};
+use crate::words::{self, Cursor, Markup, bytes, plural};
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
-use jiff::Timestamp;
 use orchestrator::dataset::{DatasetName, Scheme};
 use orchestrator::figures::exact;
 use orchestrator::store::{DatasetVersion, Store, Toucher};
@@ -58,52 +57,51 @@ pub async fn catalogue(
     Query(query): Query<CatalogueQuery>,
 ) -> Page {
     let taste = Taste::of(&headers);
-    let page = site
-        .ask(move |site, store| {
-            let chrome = site.chrome(Section::Datasets, taste);
-            let all = store.newest_versions()?;
-            let wanted = query.q.trim().to_lowercase();
-            let fits = |version: &&DatasetVersion| {
-                let scheme = version.dataset.split(':').next().unwrap_or_default();
-                (query.kind.is_empty() || scheme == query.kind)
-                    && version.dataset.to_lowercase().contains(&wanted)
-            };
-            let entry = |version: &DatasetVersion| {
-                let (scheme, name) = version.dataset.split_once(':').unwrap_or_default();
-                Entry {
-                    scheme: scheme.to_owned(),
-                    name: name.to_owned(),
-                    href: href(&version.dataset),
-                    rows: exact(version.rows),
-                    size: bytes(version.bytes),
-                    version: version.version.map(|v| v.to_string()).unwrap_or_default(),
-                    written: chrome.clock.when(version.at),
-                    task: version.task.clone(),
-                    run: version.run.clone(),
-                }
-            };
-            let known = Scheme::ALL.map(Scheme::as_str);
-            Ok(Catalogue {
-                count: all.len(),
-                rows: all.iter().filter(fits).map(entry).collect(),
-                kinds: known.into_iter().map(|kind| (kind, kind == query.kind)).collect(),
-                is_filtered: !query.kind.is_empty() || !wanted.is_empty(),
-                q: query.q,
-                chrome,
-            })
+    site.ask(move |site, store| {
+        let chrome = site.chrome(Section::Datasets, taste);
+        let all = store.newest_versions()?;
+        let wanted = query.q.trim().to_lowercase();
+        let fits = |version: &&DatasetVersion| {
+            let scheme = version.dataset.split(':').next().unwrap_or_default();
+            (query.kind.is_empty() || scheme == query.kind)
+                && version.dataset.to_lowercase().contains(&wanted)
+        };
+        let entry = |version: &DatasetVersion| {
+            let (scheme, name) = version.dataset.split_once(':').unwrap_or_default();
+            Entry {
+                scheme: scheme.to_owned(),
+                name: name.to_owned(),
+                href: href(&version.dataset),
+                rows: exact(version.rows),
+                size: bytes(version.bytes),
+                version: version.version.map(|v| v.to_string()).unwrap_or_default(),
+                written: chrome.clock.when(version.at),
+                task: version.task.clone(),
+                run: version.run.clone(),
+            }
+        };
+        let known = Scheme::ALL.map(Scheme::as_str);
+        render(&Catalogue {
+            count: all.len(),
+            rows: all.iter().filter(fits).map(entry).collect(),
+            kinds: known.into_iter().map(|kind| (kind, kind == query.kind)).collect(),
+            is_filtered: !query.kind.is_empty() || !wanted.is_empty(),
+            q: query.q,
+            chrome,
         })
-        .await?;
-    render(&page)
+    })
+    .await
 }
 
-fn href(dataset: &str) -> String {
-    format!("/datasets/{}", dataset.replace('%', "%25"))
+/// The page of a dataset, whose name needs no encoding.
+pub fn href(dataset: &str) -> String {
+    format!("/datasets/{dataset}")
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct DatasetQuery {
-    /// Only versions older than this: `MICROSECONDS-RUN`.
+    /// Only versions older than this: a [`Cursor`].
     before: String,
     /// Whether the first rows are to be shown: not empty.
     rows: String,
@@ -169,16 +167,13 @@ fn view(
     let Some(newest) = newest else {
         return Err(Failure::not_found("dataset that a run has written, named", name));
     };
-    let before = query
-        .before
-        .split_once('-')
-        .and_then(|(at, run)| Some((Timestamp::from_microsecond(at.parse().ok()?).ok()?, run)));
+    let before = Cursor::parse(&query.before);
+    let before = before.as_ref().map(|cursor| (cursor.at, cursor.run.as_str()));
     let mut versions = store.versions_of(&dataset, before, PAGE + 1)?;
     let has_older = versions.len() > PAGE;
     versions.truncate(PAGE);
     let older = versions.last().filter(|_| has_older).map(|last| {
-        let at = last.at.as_microsecond();
-        format!("{}?before={at}-{}#versions", href(name), last.run)
+        format!("{}?before={}#versions", href(name), Cursor::after(last.at, &last.run))
     });
     let (writers, readers) = (store.writers_of(&dataset)?, store.readers_of(&dataset)?);
     let mut answer = touched(Markup::new().text("Written by "), &writers).text(".");

@@ -5,7 +5,7 @@ use crate::Site;
 use crate::chrome::{Chrome, Section, Taste};
 use crate::failure::Failure;
 use crate::runs;
-use crate::words::{Clock, Markup, duration, encode};
+use crate::words::{Clock, Cursor, Markup, duration, encode};
 use askama::Template;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
@@ -29,7 +29,7 @@ pub struct HistoryQuery {
     pub state: String,
     pub from: String,
     pub to: String,
-    /// The last run of the page before, as `MICROSECONDS-ID`.
+    /// The last run of the page before, as a [`Cursor`].
     pub before: String,
 }
 
@@ -86,9 +86,7 @@ impl HistoryQuery {
             start: from.unwrap_or(Timestamp::MIN),
             end: to.unwrap_or(Timestamp::MAX),
         });
-        let before = self.before.split_once('-').and_then(|(at, id)| {
-            Some((Timestamp::from_microsecond(at.parse().ok()?).ok()?, id.to_owned()))
-        });
+        let before = Cursor::parse(&self.before).map(|cursor| (cursor.at, cursor.run));
         RunFilter {
             pipeline: pipeline.map(str::to_owned),
             created,
@@ -121,8 +119,8 @@ pub fn history(
         }
     }
     let older = found.last().filter(|_| has_more).map(|(last, _)| {
-        let at = last.created_at.as_microsecond();
-        format!("{path}?{filters}before={at}-{}#history", last.id)
+        let before = Cursor::after(last.created_at, &last.id);
+        format!("{path}?{filters}before={before}#history")
     });
     let newer = (!query.before.is_empty()).then(|| format!("{path}?{filters}#history"));
     let mut rows = Vec::new();
@@ -223,12 +221,10 @@ pub async fn page(
     Query(query): Query<HistoryQuery>,
 ) -> Page {
     let taste = Taste::of(&headers);
-    let page = site
-        .ask(move |site, store| {
-            let chrome = site.chrome(Section::Pipelines, taste);
-            let history = history(site, store, None, &query, "/runs", &chrome.clock)?;
-            Ok(Runs { history, chrome })
-        })
-        .await?;
-    render(&page)
+    site.ask(move |site, store| {
+        let chrome = site.chrome(Section::Pipelines, taste);
+        let history = history(site, store, None, &query, "/runs", &chrome.clock)?;
+        render(&Runs { history, chrome })
+    })
+    .await
 }

@@ -53,7 +53,6 @@ struct Home {
 }
 
 pub struct Night {
-    title: String,
     axis: Svg,
     rows: Vec<(String, Svg)>,
     more: usize,
@@ -172,7 +171,7 @@ fn night(
         (name.to_owned(), scale.span(&parts, Some(clock.now), &tally(&states)))
     });
     let rows = rows.collect();
-    Some(Night { title: "Since yesterday evening".to_owned(), axis: scale.axis(clock), rows, more })
+    Some(Night { axis: scale.axis(clock), rows, more })
 }
 
 /// `28 of 30 succeeded, 1 failed, 1 running`

@@ -20,7 +20,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Redirect;
 use jiff::{SignedDuration, Timestamp};
 use orchestrator::diagnostic::{Problems, line_and_column};
-use orchestrator::event::TaskEnd;
 use orchestrator::store::{RunFilter, RunRow, RunStatus, Store};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -89,16 +88,11 @@ fn view(
 ) -> Result<Pipeline, Failure> {
     let chrome = site.chrome(Section::Pipelines, taste);
     let clock = &chrome.clock;
-    let all = site.daemon.pipelines();
-    let known = all.iter().find(|known| known.name == name);
+    let known = site.known(name).ok();
+    let known = known.as_ref();
     let filter =
         RunFilter { pipeline: Some(name.to_owned()), limit: Some(30), ..RunFilter::default() };
-    let last: Vec<(RunRow, RunStatus)> = (store.runs(&filter)?.into_iter())
-        .map(|run| {
-            let status = runs::status(site, &run);
-            (run, status)
-        })
-        .collect();
+    let last = runs::find(site, store, filter, None)?;
     if known.is_none() && last.is_empty() {
         return Err(Failure::not_found("pipeline", name));
     }
@@ -115,7 +109,7 @@ fn view(
     let (problems, other_problems, code) = file(known, inspected.as_ref());
     Ok(Pipeline {
         answer: answer(known, &last, paused, clock),
-        facts: facts(store, name, known, &last, valid, clock)?,
+        facts: facts(store, name, known, &last, valid)?,
         can_run,
         has_schedule: schedule.is_some(),
         paused,
@@ -205,7 +199,6 @@ fn facts(
     known: Option<&KnownPipeline>,
     last: &[(RunRow, RunStatus)],
     valid: Option<&Inspected>,
-    _clock: &Clock,
 ) -> Result<Vec<(&'static str, String, String)>, Failure> {
     let over: Vec<_> = last.iter().filter(|(_, status)| *status != RunStatus::Running).collect();
     let good: Vec<_> = over.iter().filter(|(_, s)| s.as_str() == "succeeded").collect();
@@ -315,17 +308,9 @@ pub async fn pause(
 
 /// Stops or goes on making runs of a pipeline's schedule.
 pub fn set_paused(site: &Site, store: &mut Store, name: &str, paused: bool) -> Result<(), Failure> {
-    let all = site.daemon.pipelines();
-    let known = all.iter().find(|known| known.name == name);
-    let known = known.ok_or_else(|| Failure::not_found("pipeline", name))?;
-    if known.schedule.is_none() {
+    if site.known(name)?.schedule.is_none() {
         let detail = format!("`{name}` has no schedule that could be paused");
         return Err(Failure::new(StatusCode::CONFLICT, detail));
     }
     Ok(store.set_paused(name, paused, Timestamp::now())?)
-}
-
-/// The class of a task's final state.
-fn class(end: TaskEnd) -> &'static str {
-    end.as_str()
 }

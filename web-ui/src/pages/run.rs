@@ -186,13 +186,15 @@ pub async fn cancel(
 }
 
 /// Asks a run to stop.
-pub fn request_cancel(site: &Site, store: &mut Store, id: &str, by: &str) -> Result<(), Failure> {
+pub fn request_cancel(
+    site: &Site,
+    store: &mut Store,
+    id: &str,
+    reason: &str,
+) -> Result<(), Failure> {
     let row = store.find_run(id)?;
     match runs::status(site, &row) {
-        RunStatus::Running => {
-            let reason = by.to_owned();
-            Ok(store.request_cancel(&row.id, Timestamp::now(), &reason)?)
-        }
+        RunStatus::Running => Ok(store.request_cancel(&row.id, Timestamp::now(), reason)?),
         status => Err(Failure::new(
             StatusCode::CONFLICT,
             format!("run {} is not running, it is {}", row.id, status.as_str()),

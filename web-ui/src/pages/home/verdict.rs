@@ -52,18 +52,12 @@ impl Overview {
                 limit: Some(limit),
                 ..RunFilter::default()
             };
-            let mut runs = store.runs(&filter(1))?;
+            let mut runs = runs::find(site, store, filter(1), None)?;
             // A run that goes on, or was cancelled, says nothing about the one before it.
             let cancelled = Some(RunEnd::Cancelled);
-            if runs.first().is_some_and(|run| run.end.is_none() || run.end == cancelled) {
-                runs = store.runs(&filter(10))?;
+            if runs.first().is_some_and(|(run, _)| run.end.is_none() || run.end == cancelled) {
+                runs = runs::find(site, store, filter(10), None)?;
             }
-            let runs: Vec<(RunRow, RunStatus)> = (runs.into_iter())
-                .map(|run| {
-                    let status = runs::status(site, &run);
-                    (run, status)
-                })
-                .collect();
             let Some(newest) = runs.first().cloned() else { continue };
             let judged = runs
                 .into_iter()

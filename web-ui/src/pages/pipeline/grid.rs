@@ -1,16 +1,16 @@
 //! The grid of runs by tasks: time runs to the right.
 
-use super::{PipelineQuery, class};
+use super::PipelineQuery;
 use crate::Site;
 use crate::daemon::Inspected;
 use crate::drawing::{BARS, Svg, bar};
 use crate::failure::Failure;
 use crate::pages::history::HistoryQuery;
 use crate::runs;
-use crate::words::{Clock, duration};
+use crate::words::{Clock, Cursor, duration};
 use jiff::SignedDuration;
 use orchestrator::event::TaskEnd;
-use orchestrator::store::{RunFilter, Store};
+use orchestrator::store::{RunFilter, RunRow, Store};
 use std::collections::HashMap;
 
 /// Tasks on one page.
@@ -67,7 +67,7 @@ pub fn grid(
     let older = runs
         .last()
         .filter(|_| has_older)
-        .map(|last| link(&format!("{}-{}", last.created_at.as_microsecond(), last.id), page));
+        .map(|last| link(&Cursor::after(last.created_at, &last.id).to_string(), page));
     runs.reverse();
     let mut ends: Vec<HashMap<String, TaskEnd>> = Vec::new();
     for run in &runs {
@@ -92,9 +92,7 @@ pub fn grid(
     let all = tasks.len();
     let tasks: Vec<String> = tasks.into_iter().skip(first_task).take(TASKS).collect();
 
-    let took = |run: &orchestrator::store::RunRow| {
-        run.created_at.duration_until(run.ended_at.unwrap_or(clock.now))
-    };
+    let took = |run: &RunRow| run.created_at.duration_until(run.ended_at.unwrap_or(clock.now));
     let longest = runs.iter().filter(|run| run.ended_at.is_some()).map(took).max();
     let longest = longest.unwrap_or(SignedDuration::from_secs(1));
     let mut columns = Vec::new();
@@ -120,23 +118,21 @@ pub fn grid(
         });
     }
     let rows = tasks.into_iter().map(|task| {
-        let cell = |(run, ends): (&orchestrator::store::RunRow, &HashMap<String, TaskEnd>)| {
+        let cell = |(run, ends): (&RunRow, &HashMap<String, TaskEnd>)| {
             let end = ends.get(&task).copied();
             let link = end.filter(|end| *end == TaskEnd::Failed).map(|end| {
                 let href = format!("/runs/{}?task={}#log", run.id, crate::words::encode(&task));
-                let state = class(end);
+                let state = end.as_str();
                 (href, format!("{task}, {}: {state}", clock.interval(run.interval, &zone)))
             });
-            Cell { state: end.map_or("", class), link }
+            Cell { state: end.map_or("", TaskEnd::as_str), link }
         };
         TaskRow { cells: runs.iter().zip(&ends).map(cell).collect(), task: task.clone() }
     });
     let rows: Vec<TaskRow> = rows.collect();
     let span = match (runs.first(), runs.last()) {
         (Some(first), Some(last)) => {
-            let day = |run: &orchestrator::store::RunRow| {
-                clock.day(run.interval.start.to_zoned(zone.clone()).date())
-            };
+            let day = |run: &RunRow| clock.day(run.interval.start.to_zoned(zone.clone()).date());
             match (day(first), day(last)) {
                 (first, last) if first == last => first,
                 (first, last) => format!("{first} to {last}"),

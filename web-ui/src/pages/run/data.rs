@@ -2,6 +2,7 @@
 
 use crate::Site;
 use crate::logs::{self, LogQuery};
+use crate::pages::datasets::href;
 use crate::runs::RunView;
 use crate::words::{Clock, plural, rows};
 use indexmap::{IndexMap, IndexSet};
@@ -123,7 +124,7 @@ pub fn touched(run: &RunView) -> Vec<(String, Touched)> {
             with(&tasks.into_iter().collect::<Vec<_>>().join(", "), version)
         });
         let read = groups.collect::<Vec<_>>().join("; ");
-        let href = format!("/datasets/{dataset}");
+        let href = href(&dataset);
         (dataset, Touched { href, read, ..touched })
     };
     all.into_iter().map(told).collect()
