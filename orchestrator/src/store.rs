@@ -19,6 +19,7 @@ pub use queries::{Ingestion, QueryRow};
 
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use rusqlite::{Connection, ErrorCode};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -73,8 +74,11 @@ impl Store {
 
     /// Opens the store of a data directory, and makes both where they are missing.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(data_dir)
-            .map_err(|cause| StoreError::Directory { path: data_dir.to_owned(), cause })?;
+        let in_directory = |cause| StoreError::Directory { path: data_dir.to_owned(), cause };
+        std::fs::create_dir_all(data_dir).map_err(in_directory)?;
+        // One at a time: SQLite doesn't wait for another that makes the same file, it gives up.
+        let directory = File::open(data_dir).map_err(in_directory)?;
+        directory.lock().map_err(in_directory)?;
         let path = data_dir.join("store.db");
         let connection =
             Connection::open(&path).map_err(|cause| StoreError::of_sqlite(&path, cause))?;
@@ -135,5 +139,27 @@ impl Store {
     fn damaged(&self, what: &'static str) -> impl FnOnce(serde_json::Error) -> StoreError {
         let path = self.path.clone();
         move |cause| StoreError::Damaged { path, what, cause }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+
+    #[test]
+    fn several_open_a_new_store_at_once() {
+        for _ in 0..50 {
+            let data = tempfile::tempdir().unwrap();
+            let start = Barrier::new(16);
+            let open = || {
+                start.wait();
+                Store::open(data.path()).map(drop)
+            };
+            std::thread::scope(|scope| {
+                let all: Vec<_> = (0..16).map(|_| scope.spawn(open)).collect();
+                all.into_iter().for_each(|one| one.join().unwrap().unwrap());
+            });
+        }
     }
 }
