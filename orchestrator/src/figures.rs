@@ -56,6 +56,13 @@ pub fn exact(number: u64) -> String {
     text
 }
 
+/// The smallest of the spans that `share` of them, from 0 to 1, do not exceed: the nearest rank.
+pub fn quantile(spans: &mut [SignedDuration], share: f64) -> Option<SignedDuration> {
+    spans.sort_unstable();
+    let rank = (spans.len() as f64 * share).ceil() as usize;
+    spans.get(rank.saturating_sub(1)).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -106,7 +106,7 @@ impl Timetable {
     pub fn words(&self) -> String {
         match &self.0 {
             Pace::Crontab(crontab) => crontab.words(),
-            Pace::Every(every) => format!("every {every:#}"),
+            Pace::Every(every) => words::pace(*every),
         }
     }
 

@@ -15,9 +15,18 @@ pub(crate) struct Daemon(pub(crate) Child);
 impl Daemon {
     /// What it says is in `daemon.log`.
     pub(crate) fn start(project: &Project, arguments: &[&str]) -> Daemon {
+        Daemon::start_with(project, arguments, [])
+    }
+
+    /// With variables in its environment.
+    pub(crate) fn start_with<const N: usize>(
+        project: &Project,
+        arguments: &[&str],
+        variables: [(&str, String); N],
+    ) -> Daemon {
         let log = File::options().create(true).append(true).open(project.path("daemon.log"));
         let mut command = project.command(&["serve", "--listen", "127.0.0.1:0"]);
-        command.args(arguments).stdout(Stdio::null()).stderr(log.unwrap());
+        command.args(arguments).envs(variables).stdout(Stdio::null()).stderr(log.unwrap());
         Daemon(command.spawn().unwrap())
     }
 

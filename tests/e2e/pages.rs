@@ -393,8 +393,14 @@ fn metrics_and_datasets_are_told() {
     assert_eq!(artifact.status, 200);
     assert!(artifact.header("content-security-policy").unwrap().starts_with("sandbox"));
     let admin = site.get("/admin").body;
-    for words in ["topic:bda_proj_nightly", "select nothing from nightly_orders", "table:nightly_"]
-    {
+    for words in [
+        "topic:bda_proj_nightly",
+        "data-label=\"Landed to offset\">2,000<",
+        "data-label=\"Lag\">0<",
+        "rows/s",
+        "select nothing from nightly_orders",
+        "table:nightly_",
+    ] {
         assert!(admin.contains(words), "`{words}` is not in {admin}");
     }
     let (_, edges) = site.api("GET", "/lineage", "");

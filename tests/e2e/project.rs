@@ -177,7 +177,7 @@ pub(crate) fn end(child: Child) -> Said {
 }
 
 /// Waits until something is observed; fails after a while that only a defect can use up.
-pub(crate) fn wait_until(what: &str, seen: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, mut seen: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !seen() {
         assert!(Instant::now() < deadline, "not seen in a minute: {what}");

@@ -103,7 +103,7 @@ fn each_interval_is_run_once_whoever_is_killed() {
     // What waits at the end keeps its interval, although the next one is due an hour later.
     let slow = every_second(", catch_up: all", run).replace("every: 1s", "every: 1h");
     project.write("pipelines/p.yaml", &slow);
-    wait_until("the change takes effect", || project.read("daemon.log").contains("every 1h"));
+    wait_until("the change takes effect", || project.read("daemon.log").contains("every hour"));
     wait_until("the last ones have ended", || {
         let due = project.ok(&["schedule"]).out;
         let runs = project.history();
@@ -114,6 +114,28 @@ fn each_interval_is_run_once_whoever_is_killed() {
     assert_contiguous(&runs);
     assert!(runs.iter().all(|run| run["state"] == "succeeded"), "{runs:#?}");
     assert!(project.read("done.txt").lines().count() >= runs.len());
+}
+
+#[test]
+fn each_interval_is_run_once_wherever_a_decision_is_cut_off() {
+    let project = Project::new();
+    project.write("pipelines/p.yaml", &every_second(", catch_up: all", "echo done >> done.txt"));
+    for point in ["fires.before_commit", "fires.after_commit"] {
+        for nth in 1..=3 {
+            let failpoint = [("TIDEMILL_FAILPOINT", format!("{point}:{nth}"))];
+            let mut daemon = Daemon::start_with(&project, &[], failpoint);
+            wait_until("the daemon is killed", || daemon.0.try_wait().unwrap().is_some());
+        }
+    }
+    let before = project.history().len();
+    let daemon = Daemon::start(&project, &[]);
+    wait_until("what is queued and resumed is worked off", || {
+        let runs = project.history();
+        runs.len() >= before + 3 && runs[..=before].iter().all(|run| run["state"] == "succeeded")
+    });
+    daemon.stop();
+    wait_until("the last one has ended", || project.runs_in("running") == 0);
+    assert_contiguous(&project.history());
 }
 
 #[test]

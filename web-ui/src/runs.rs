@@ -260,17 +260,22 @@ impl RunView {
         }
     }
 
-    /// How fast a task at work is, and how long it will take.
-    fn pace(&self, name: &str, task: &TaskState, clock: &Clock) -> Markup {
+    /// The rows in a second of a task's newest attempt, in words.
+    pub fn rate(&self, name: &str, task: &TaskState, now: Timestamp) -> Option<String> {
         let counts = self.counts(name, task);
         let rows = counts.rows_out.max(counts.rows_in);
+        let newest = self.timeline.attempts(name).last()?;
+        let end = newest.ended.as_ref().map_or_else(|| self.end(now), |(at, _)| *at);
+        let seconds = newest.started.duration_until(end).as_secs_f64().max(0.001);
+        let rate = figures::count((rows as f64 / seconds) as u64).replace(' ', "\u{a0}");
+        (rows > 0).then(|| format!("{rate}\u{a0}rows/s"))
+    }
+
+    /// How fast a task at work is, and how long it will take.
+    fn pace(&self, name: &str, task: &TaskState, clock: &Clock) -> Markup {
         let Some(began) = self.timeline.attempts(name).last() else { return Markup::new() };
-        let seconds = began.started.duration_until(clock.now).as_secs_f64().max(0.001);
-        let mut parts = Vec::new();
-        if rows > 0 {
-            let rate = (rows as f64 / seconds) as u64;
-            parts.push(format!("{}\u{a0}rows/s", figures::count(rate).replace(' ', "\u{a0}")));
-        }
+        let seconds = began.started.duration_until(clock.now).as_secs_f64();
+        let mut parts: Vec<String> = self.rate(name, task, clock.now).into_iter().collect();
         if let Some(share) = self.share(name, task).filter(|share| *share > 0.02 && *share < 1.0) {
             let left = SignedDuration::from_secs_f64(seconds * (1.0 - share) / share);
             parts.push(format!("about {} left", duration(left)));

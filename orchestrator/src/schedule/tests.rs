@@ -139,7 +139,7 @@ fn a_pace_begins_with_1970() {
     assert_eq!(quarter.next(moment("2026-11-28T16:15Z")), Some(moment("2026-11-28T16:30Z")));
     assert_eq!(quarter.previous(moment("2026-11-28T16:15Z")), Some(moment("2026-11-28T16:00Z")));
     assert_eq!(quarter.next(moment("1969-12-31T23:50Z")), Some(moment("1970-01-01T00:00Z")));
-    assert_eq!(quarter.words(), "every 15m");
+    assert_eq!(quarter.words(), "every 15 minutes");
     assert_eq!(every("500ms").unwrap_err().key, "every");
 }
 

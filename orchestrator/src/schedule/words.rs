@@ -1,6 +1,7 @@
 //! A line of a crontab in words.
 
 use cron::Cron;
+use jiff::SignedDuration;
 
 const DAYS: [&str; 7] =
     ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
@@ -56,7 +57,20 @@ fn common([minute, hour, day, month, weekday]: &[String; 5]) -> Option<String> {
     })
 }
 
-fn every(step: u32, unit: &str) -> String {
+/// `every 15 minutes`, `every 1h 30m`
+pub(super) fn pace(every: SignedDuration) -> String {
+    let seconds = every.as_secs();
+    let whole = |unit: i64| every.subsec_nanos() == 0 && seconds % unit == 0;
+    match seconds {
+        _ if whole(86_400) => self::every(seconds / 86_400, "day"),
+        _ if whole(3600) => self::every(seconds / 3600, "hour"),
+        _ if whole(60) => self::every(seconds / 60, "minute"),
+        0..60 if whole(1) => self::every(seconds, "second"),
+        _ => format!("every {every:#}"),
+    }
+}
+
+fn every(step: i64, unit: &str) -> String {
     match step {
         1 => format!("every {unit}"),
         step => format!("every {step} {unit}s"),

@@ -41,19 +41,21 @@ const COLUMNS: &str = "dataset, at, run, task, version, rows, bytes, schema";
 /// Runs that are looked at for who writes and reads a dataset: older ones say little.
 const LATELY: i64 = 200;
 
+/// The names of all datasets, from each to the next one by the index: there are many more versions.
+const NAMES: &str = "with recursive names (name) as (
+    select min(dataset) from dataset_versions
+    union all
+    select (select min(dataset) from dataset_versions where dataset > name)
+    from names where name is not null
+)";
+
 impl Store {
     /// The newest version of each dataset, by name.
     pub fn newest_versions(&mut self) -> Result<Vec<DatasetVersion>, StoreError> {
         let rows = self.sqlite(|connection| {
             connection
-                // From each name to the next one, by the index: there are many more versions.
                 .prepare_cached(&format!(
-                    "with recursive names (name) as (
-                         select min(dataset) from dataset_versions
-                         union all
-                         select (select min(dataset) from dataset_versions where dataset > name)
-                         from names where name is not null
-                     )
+                    "{NAMES}
                      select {COLUMNS} from names join dataset_versions v on v.dataset = name
                      where at = (select max(at) from dataset_versions where dataset = name)
                      group by name order by name"
@@ -142,17 +144,22 @@ impl Store {
         self.with_schemas(rows)
     }
 
-    /// Which datasets were made of which, by what; over all runs.
+    /// Which datasets were made of which lately, by what.
     pub fn lineage(&mut self) -> Result<Vec<LineageEdge>, StoreError> {
         self.sqlite(|connection| {
             connection
-                .prepare_cached(
-                    "select distinct r.dataset, runs.pipeline, v.task, v.dataset
-                     from dataset_versions v join runs on runs.id = v.run
+                .prepare_cached(&format!(
+                    "{NAMES}
+                     select distinct r.dataset, runs.pipeline, v.task, v.dataset
+                     from names join dataset_versions v on v.dataset = name and v.at >= coalesce(
+                         (select at from dataset_versions where dataset = name
+                          order by at desc limit 1 offset ?), 0
+                     )
+                     join runs on runs.id = v.run
                      left join dataset_reads r on r.run = v.run and r.task = v.task
-                     order by 4, 2, 3, 1",
-                )?
-                .query_map([], |row| {
+                     order by 4, 2, 3, 1"
+                ))?
+                .query_map([LATELY], |row| {
                     Ok(LineageEdge {
                         from: row.get(0)?,
                         pipeline: row.get(1)?,

@@ -252,6 +252,7 @@ impl Store {
             let done = work(&transaction)?;
             crate::failpoint::hit("fires.before_commit");
             transaction.commit()?;
+            crate::failpoint::hit("fires.after_commit");
             Ok(done)
         })
     }

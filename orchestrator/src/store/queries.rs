@@ -63,8 +63,10 @@ pub struct Ingestion {
     /// Rows that runs have landed from it, and those that did not fit.
     pub landed: u64,
     pub dead_letters: u64,
-    /// When it was last written, or landed where no run writes it.
+    /// When it was last written, or a run began to read it where none writes it.
     pub at: Timestamp,
+    /// The runs that have written and read it last.
+    pub runs: Vec<String>,
 }
 
 impl Store {
@@ -76,32 +78,36 @@ impl Store {
             };
             connection
                 .prepare_cached(
-                    // Who lands writes what it could not land to an output of that name.
+                    // Who lands writes what it could not land to an output of that name. `run` is
+                    // of the row that `max` has found, as SQLite documents.
                     "with written as (
-                         select dataset as topic, sum(rows) as rows, max(at) as at
+                         select dataset as topic, sum(rows) as rows, max(at) as at, run
                          from dataset_versions
                          where dataset >= 'topic:' and dataset < 'topic;' and at >= ?1
                          group by dataset
                      ), landed as (
-                         select r.dataset as topic, max(v.at) as at,
+                         select r.dataset as topic, max(r.at) as at, r.run as run,
                              sum(iif(v.output = 'dead_letters', 0, v.rows)) as rows,
                              sum(iif(v.output = 'dead_letters', v.rows, 0)) as dead
                          from dataset_reads r
-                         join dataset_versions v on v.run = r.run and v.task = r.task
+                         left join dataset_versions v on v.run = r.run and v.task = r.task
                          where r.dataset >= 'topic:' and r.dataset < 'topic;' and r.at >= ?1
                          group by r.dataset
                      )
                      select topic, coalesce(written.rows, 0), coalesce(landed.rows, 0),
-                         coalesce(dead, 0), coalesce(written.at, landed.at)
+                         coalesce(dead, 0), coalesce(written.at, landed.at),
+                         written.run, landed.run
                      from written full join landed using (topic) order by topic",
                 )?
                 .query_map([since.as_microsecond()], |row| {
+                    let runs: [Option<String>; 2] = [row.get(5)?, row.get(6)?];
                     Ok(Ingestion {
                         topic: row.get(0)?,
                         rows: count(row, 1)?,
                         landed: count(row, 2)?,
                         dead_letters: count(row, 3)?,
                         at: timestamp(row.get(4)?),
+                        runs: runs.into_iter().flatten().collect(),
                     })
                 })?
                 .collect()

@@ -13,6 +13,7 @@ use indexmap::IndexMap;
 use orchestrator::attempt::{Attempt, Outcome, Stream, TaskError};
 use orchestrator::dataset::Scheme;
 use orchestrator::event::Offsets;
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -380,6 +381,8 @@ impl Landing<'_> {
         let schema = layout.as_ref().map(|layout| &layout.schema);
         tell("rows", sinks.rows.finish(self.attempt, places, schema).await?.rows);
         outcome.report.insert("rolls".into(), rolls.into());
+        let offsets = self.reached.iter().map(|(p, offset)| (p.to_string(), (*offset).into()));
+        outcome.report.insert("offsets".into(), Value::Object(offsets.collect()));
         if self.others > 0 {
             outcome.report.insert("messages_of_other_runs".into(), self.others.into());
         }

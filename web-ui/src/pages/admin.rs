@@ -1,5 +1,7 @@
 //! Admin: what comes in, what is asked, what is stored, and how the daemon is.
 
+mod ingestion;
+
 use super::{Page, render};
 use crate::Site;
 use crate::chrome::{Chrome, Section, Taste};
@@ -10,8 +12,9 @@ use crate::words::{Clock, Markup, bytes, duration, plural};
 use askama::Template;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use ingestion::Topic;
 use jiff::{SignedDuration, Timestamp};
-use orchestrator::figures::{count, exact};
+use orchestrator::figures::{count, exact, quantile};
 use orchestrator::scheduler::Why;
 use orchestrator::store::{QueryRow, RunStatus, Store};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,15 +40,6 @@ struct Admin {
     storage_note: String,
     storage: Vec<Stored>,
     daemon: Vec<(&'static str, String, Markup)>,
-}
-
-struct Topic {
-    name: String,
-    state: &'static str,
-    word: String,
-    rows: String,
-    landed: String,
-    dead: String,
 }
 
 struct Query {
@@ -123,18 +117,6 @@ fn view(site: &Site, store: &mut Store, taste: Taste) -> Result<Admin, Failure> 
     let total: u64 = stored.iter().map(|(_, size)| size).sum();
     let rows_in: u64 = came_in.iter().map(|topic| topic.rows).sum();
     let largest = stored.iter().map(|(_, size)| *size).max().unwrap_or(1).max(1);
-    let topics = came_in
-        .iter()
-        .map(|topic| Topic {
-            name: topic.topic.clone(),
-            // A few always come.
-            state: if topic.dead_letters * 100 > topic.rows { "warning" } else { "succeeded" },
-            word: format!("written {}", clock.when(topic.at)),
-            rows: exact(topic.rows),
-            landed: exact(topic.landed),
-            dead: exact(topic.dead_letters),
-        })
-        .collect();
     Ok(Admin {
         headline,
         answer,
@@ -144,7 +126,7 @@ fn view(site: &Site, store: &mut Store, taste: Taste) -> Result<Admin, Failure> 
             ("Queries, last 24 h", exact(queries.len() as u64)),
             ("Stored", bytes(total)),
         ],
-        topics,
+        topics: ingestion::topics(site, store, &came_in, clock)?,
         queries_note: queries_note(&queries),
         queries: by_text(&queries),
         storage_note: match site.storage.free(site) {
@@ -165,29 +147,24 @@ fn view(site: &Site, store: &mut Store, taste: Taste) -> Result<Admin, Failure> 
     })
 }
 
-/// The value below which a share of sorted spans lies.
-fn quantile(sorted: &[SignedDuration], share: f64) -> SignedDuration {
-    let index = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len().max(1)) - 1;
-    sorted.get(index).copied().unwrap_or_default()
-}
-
-fn spans<'a>(queries: impl Iterator<Item = &'a QueryRow>) -> Vec<SignedDuration> {
+/// The median and the 95th percentile of how long queries took.
+fn spans<'a>(queries: impl Iterator<Item = &'a QueryRow>) -> (SignedDuration, SignedDuration) {
     let mut spans: Vec<SignedDuration> = queries.map(|query| query.took).collect();
-    spans.sort();
-    spans
+    let mut at = |share| quantile(&mut spans, share).unwrap_or_default();
+    (at(0.5), at(0.95))
 }
 
 fn queries_note(queries: &[QueryRow]) -> String {
     if queries.is_empty() {
         return String::new();
     }
-    let spans = spans(queries.iter());
+    let (median, p95) = spans(queries.iter());
     let failed = queries.iter().filter(|query| query.result.is_err()).count();
     format!(
         "{} in the last 24 h: half in {}, 95\u{a0}% in {}; {failed} failed",
         exact(queries.len() as u64),
-        duration(quantile(&spans, 0.5)),
-        duration(quantile(&spans, 0.95)),
+        duration(median),
+        duration(p95),
     )
 }
 
@@ -200,19 +177,19 @@ fn by_text(queries: &[QueryRow]) -> Vec<Query> {
     let mut rows: Vec<(SignedDuration, Query)> = texts
         .into_iter()
         .map(|(sql, queries)| {
-            let spans = spans(queries.iter().copied());
+            let (median, p95) = spans(queries.iter().copied());
             let failed: Vec<&String> =
                 queries.iter().filter_map(|query| query.result.as_ref().err()).collect();
             let note = failed.first().and_then(|error| error.lines().next()).unwrap_or_default();
             let row = Query {
                 sql: sql.chars().take(300).collect(),
                 count: exact(queries.len() as u64),
-                median: duration(quantile(&spans, 0.5)),
-                p95: duration(quantile(&spans, 0.95)),
+                median: duration(median),
+                p95: duration(p95),
                 failed: exact(failed.len() as u64),
                 note: note.chars().take(120).collect(),
             };
-            (quantile(&spans, 0.95), row)
+            (p95, row)
         })
         .collect();
     rows.sort_by_key(|(p95, _)| std::cmp::Reverse(*p95));
@@ -242,10 +219,9 @@ fn daemon(
         rows.push(("Memory", bytes(memory), note("of the daemon alone".to_owned())));
     }
     let mut delays = store.delays(since)?;
-    delays.sort();
-    if !delays.is_empty() {
+    if let Some(late) = quantile(&mut delays, 0.99) {
         let of = format!("99\u{a0}% of {}", plural(delays.len(), "fire"));
-        rows.push(("Late by", duration(quantile(&delays, 0.99)), note(of)));
+        rows.push(("Late by", duration(late), note(of)));
     }
     rows.push(("Missed fires", exact(missed), note("in the last 24 h".to_owned())));
     rows.push(("Left out for another run", exact(waited), note("in the last 24 h".to_owned())));

@@ -68,7 +68,8 @@ pub struct Row {
     last: Option<Last>,
     schedule: String,
     next: String,
-    paused: bool,
+    /// Whether its schedule is paused, if it has one.
+    paused: Option<bool>,
     /// Whether the daemon can start it.
     known: bool,
     running: Option<String>,
@@ -260,7 +261,7 @@ fn row(
         last,
         schedule: words,
         next,
-        paused: is_paused && schedule.is_some(),
+        paused: schedule.map(|_| is_paused),
         known: known.is_some_and(|known| known.valid),
     })
 }

@@ -20,6 +20,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Redirect;
 use jiff::{SignedDuration, Timestamp};
 use orchestrator::diagnostic::{Problems, line_and_column};
+use orchestrator::figures::quantile;
 use orchestrator::store::{RunFilter, RunRow, RunStatus, Store};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -205,8 +206,6 @@ fn facts(
     let mut spans: Vec<SignedDuration> = (good.iter())
         .filter_map(|(run, _)| Some(run.created_at.duration_until(run.ended_at?)))
         .collect();
-    spans.sort();
-    let at = |share: f64| spans.get(((spans.len() as f64 * share) as usize).min(spans.len() - 1));
     let schedule = known.and_then(|known| known.schedule.as_ref());
     let mut facts = Vec::new();
     match schedule {
@@ -221,9 +220,7 @@ fn facts(
         let of = format!("{} of {}", good.len(), over.len());
         facts.push(("Succeeded", of, format!("{percent:.0}\u{a0}%")));
     }
-    if !spans.is_empty() {
-        let most = at(0.95).copied().unwrap_or_default();
-        let median = at(0.5).copied().unwrap_or_default();
+    if let Some((median, most)) = quantile(&mut spans, 0.5).zip(quantile(&mut spans, 0.95)) {
         let note = format!("median; 95\u{a0}% end in {}", duration(most));
         facts.push(("Takes", duration(median), note));
     }

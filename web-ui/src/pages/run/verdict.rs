@@ -5,6 +5,7 @@ use crate::runs::{self, RunView};
 use crate::words::{self, Clock, Markup, duration, plural};
 use jiff::{SignedDuration, Timestamp};
 use orchestrator::event::{RunEnd, TaskEnd};
+use orchestrator::figures::quantile;
 use orchestrator::run::{Phase, TaskState};
 use orchestrator::store::{RunFilter, RunState, RunStatus, Store};
 
@@ -35,7 +36,6 @@ pub fn usual(store: &mut Store, run: &RunView) -> Result<Usual, Failure> {
     let mut spans: Vec<SignedDuration> = (good.iter())
         .filter_map(|run| Some(run.created_at.duration_until(run.ended_at?)))
         .collect();
-    spans.sort();
     let last = match good.first() {
         Some(last) => {
             let digest = store.definition_of(&last.id)?;
@@ -43,7 +43,8 @@ pub fn usual(store: &mut Store, run: &RunView) -> Result<Usual, Failure> {
         }
         None => None,
     };
-    Ok(Usual { took: (spans.len() >= 3).then(|| spans[spans.len() / 2]), last })
+    let took = if spans.len() < 3 { None } else { quantile(&mut spans, 0.5) };
+    Ok(Usual { took, last })
 }
 
 /// The page's answer: what became of the run, or how far it is.
