@@ -83,8 +83,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
         }
     };
     pipeline::complain(&Problems { diagnostics: warnings, sources: definition.sources() });
-    // The plan would not be, if its schedule had no timetable.
-    let scheduled = Scheduled::of(&plan).ok().flatten();
+    let scheduled = Scheduled::of(&plan);
     let intervals = intervals(scheduled.as_ref(), arguments.from, arguments.to, now)?;
     let data_dir = pipeline::data_dir(common, file.parent().unwrap_or(Path::new(".")))?;
     let mut store = Store::open(&data_dir)?;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan, Zoned};
 use orchestrator::load;
-use orchestrator::plan::Interval;
+use orchestrator::plan::{Interval, Plan};
 use orchestrator::schedule::Timetable;
 use orchestrator::store::{Fate, FireRow, Store};
 use serde_json::{Value, json};
@@ -40,10 +40,9 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     for path in files(&arguments.paths)? {
         match load::validate(&path, &kinds, now) {
             Ok((plan, _)) => {
-                // The plan would not be, if its schedule had no timetable.
-                let timetable = plan.schedule.and_then(|schedule| Timetable::new(&schedule).ok());
                 let (paused, fires) = decided(common, &path, &plan.pipeline)?;
-                known.push(Due { path, pipeline: plan.pipeline, timetable, paused, fires });
+                let Plan { pipeline, timetable, .. } = plan;
+                known.push(Due { path, pipeline, timetable, paused, fires });
             }
             Err(problems) => {
                 pipeline::complain(&problems);

@@ -4,6 +4,7 @@ use crate::dataset::DatasetName;
 use crate::diagnostic::{self, Diagnostic};
 use crate::kind::{Kind, Kinds, Write};
 use crate::load::Definition;
+use crate::schedule::Timetable;
 use crate::spec::Schedule;
 use crate::{schedule, schema, spec};
 use indexmap::IndexMap;
@@ -74,6 +75,9 @@ pub struct Plan {
     /// When runs are due. The plan of a run is the same without it.
     #[serde(default)]
     pub schedule: Option<Schedule>,
+    /// The fire times of the schedule.
+    #[serde(skip)]
+    pub timetable: Option<Timetable>,
     pub profile: String,
     pub params: Map<String, Value>,
     pub interval: Interval,

@@ -8,7 +8,7 @@
 mod tests;
 
 use crate::plan::{Interval, Plan};
-use crate::schedule::{Fault, Timetable};
+use crate::schedule::Timetable;
 use crate::spec::{CatchUp, Overlap, Schedule};
 use jiff::{SignedDuration, Timestamp};
 
@@ -105,22 +105,21 @@ impl Why {
 
 impl Scheduled {
     /// `None`: the pipeline has no schedule.
-    pub fn of(plan: &Plan) -> Result<Option<Scheduled>, Fault> {
-        let Some(schedule) = &plan.schedule else { return Ok(None) };
-        Scheduled::new(schedule, plan.max_active_runs as usize).map(Some)
+    pub fn of(plan: &Plan) -> Option<Scheduled> {
+        let (schedule, timetable) = (plan.schedule.as_ref()?, plan.timetable.clone()?);
+        Some(Scheduled::new(schedule, timetable, plan.max_active_runs as usize))
     }
 
-    fn new(schedule: &Schedule, max_active_runs: usize) -> Result<Scheduled, Fault> {
+    fn new(schedule: &Schedule, timetable: Timetable, max_active_runs: usize) -> Scheduled {
         let Schedule { cron, timezone, every, .. } = schedule;
-        let identity = serde_json::json!([cron, timezone, every]).to_string();
-        Ok(Scheduled {
-            timetable: Timetable::new(schedule)?,
-            identity,
+        Scheduled {
+            timetable,
+            identity: serde_json::json!([cron, timezone, every]).to_string(),
             overlap: schedule.overlap,
             catch_up: schedule.catch_up,
             window: schedule.window.map(|window| window.0),
             max_active_runs,
-        })
+        }
     }
 
     pub fn timetable(&self) -> &Timetable {

@@ -13,6 +13,7 @@ use orchestrator::scheduler::Scheduled;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, PoisonError};
 use web_ui::KnownPipeline;
@@ -216,9 +217,7 @@ impl Pipelines {
             _ => Err(problems),
         });
         let (definition, plan) = found.map_err(|problems| problems.render(false))?;
-        // The plan would not be, if its schedule had no timetable.
-        let scheduled =
-            Scheduled::of(&plan).ok().flatten().map(|when| (when, definition.without_tree()));
+        let scheduled = Scheduled::of(&plan).map(|when| (when, definition.without_tree()));
         let (name, description) = (plan.pipeline, plan.description);
         Ok(Pipeline { path: path.to_owned(), name, description, scheduled })
     }
@@ -230,16 +229,23 @@ impl Pipelines {
         request: &PlanRequest,
     ) -> Vec<Result<Pipeline, String>> {
         let threads = std::thread::available_parallelism().map_or(1, Into::into);
-        let load = |part: &[PathBuf]| -> Vec<_> {
-            part.iter().map(|path| self.load_file(path, request)).collect()
+        let next = AtomicUsize::new(0);
+        let load = || -> Vec<_> {
+            let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+            let paths = numbers.map_while(|number| Some((number, paths.get(number)?)));
+            paths.map(|(number, path)| (number, self.load_file(path, request))).collect()
         };
-        std::thread::scope(|scope| {
-            let parts: Vec<_> = (paths.chunks(paths.len().div_ceil(threads).max(1)))
-                .map(|part| scope.spawn(move || load(part)))
-                .collect();
-            let loaded = parts.into_iter().map(|part| part.join());
-            loaded.flat_map(|part| part.unwrap_or_else(|panic| resume_unwind(panic))).collect()
-        })
+        let mut loaded: Vec<_> = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(load)).collect();
+            let mine = load();
+            let theirs = others.into_iter().map(|other| other.join());
+            theirs
+                .flat_map(|part| part.unwrap_or_else(|panic| resume_unwind(panic)))
+                .chain(mine)
+                .collect()
+        });
+        loaded.sort_by_key(|(number, _)| *number);
+        loaded.into_iter().map(|(_, loaded)| loaded).collect()
     }
 
     /// A name stays with the file that has it.

@@ -40,7 +40,7 @@ pub(super) fn plan(
         false => TimeZone::UTC,
     };
     let interval = planner.interval(&zone);
-    planner.schedule();
+    let timetable = planner.timetable();
     let params = params::resolve(&mut planner);
     let mut scope = Scope::new(&planner, &params, &interval, &zone);
     let datasets = datasets::resolve(&mut planner, &mut scope);
@@ -59,6 +59,7 @@ pub(super) fn plan(
         description: pipeline.description.clone(),
         max_active_runs: pipeline.max_active_runs,
         schedule: pipeline.schedule.clone(),
+        timetable,
         profile,
         params: params.values,
         interval,
@@ -138,10 +139,10 @@ impl Planner<'_> {
         profile.clone()
     }
 
-    fn schedule(&mut self) {
-        let Some(schedule) = &self.spec.pipeline.schedule else { return };
+    fn timetable(&mut self) -> Option<Timetable> {
+        let schedule = self.spec.pipeline.schedule.as_ref()?;
         if self.spec.tree.entry("schedule").is_none() || self.spec.has_problem_in("schedule") {
-            return;
+            return None;
         }
         let message = match (&schedule.cron, &schedule.every) {
             (Some(_), Some(_)) => "`cron` and `every` exclude each other",
@@ -150,18 +151,20 @@ impl Planner<'_> {
             _ if schedule.window.is_some() && schedule.catch_up == CatchUp::None => {
                 "`window` only serves `catch_up: latest` and `catch_up: all`"
             }
-            _ => {
-                if let Err(fault) = Timetable::new(schedule) {
+            _ => match Timetable::new(schedule) {
+                Ok(timetable) => return Some(timetable),
+                Err(fault) => {
                     let path = ["schedule", fault.key];
                     let span = self.spec.tree.place(&path);
                     self.error(Code::BadSchedule, span, &path, fault.message, Some(fault.help));
+                    return None;
                 }
-                return;
-            }
+            },
         };
         let span = self.spec.tree.place(&["schedule"]);
         let help = Some("for example {cron: 30 2 * * *} or {every: 15m}".to_owned());
         self.error(Code::BadSchedule, span, &["schedule"], message, help);
+        None
     }
 
     fn warn_unused(&mut self, scope: &Scope<'_>, drafts: &[Draft]) {

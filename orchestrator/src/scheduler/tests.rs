@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 fn scheduled(schedule: Value) -> Scheduled {
-    Scheduled::new(&serde_json::from_value(schedule).unwrap(), 1).unwrap()
+    let schedule = serde_json::from_value(schedule).unwrap();
+    let timetable = Timetable::new(&schedule).unwrap();
+    Scheduled::new(&schedule, timetable, 1)
 }
 
 fn time(text: &str) -> Timestamp {

@@ -85,17 +85,22 @@ impl Daemon {
         }
     }
 
-    /// Resident memory in KiB, and processor time in ticks.
-    fn cost(&self) -> Result<(f64, f64)> {
+    /// A figure of its memory in MiB.
+    fn memory(&self, figure: &str) -> Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(figure));
+        let kib = line.and_then(|rest| rest.split_whitespace().nth(1)?.parse::<f64>().ok());
+        Ok(kib.with_context(|| format!("no {figure}"))? / 1024.0)
+    }
+
+    /// Processor time in ticks.
+    fn ticks(&self) -> Result<f64> {
         let process = PathBuf::from(format!("/proc/{}", self.child.id()));
-        let status = std::fs::read_to_string(process.join("status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
         let stat = std::fs::read_to_string(process.join("stat"))?;
         let rest = stat.rsplit_once(')').context("a stat without a name")?.1;
         let fields: Vec<&str> = rest.split_whitespace().collect();
         let ticks = |field: usize| fields[field].parse::<f64>();
-        Ok((kib.context("no VmRSS")?, ticks(11)? + ticks(12)?))
+        Ok(ticks(11)? + ticks(12)?)
     }
 
     /// Seconds until a page was there, and its bytes.
@@ -131,10 +136,12 @@ fn start_and_idle(bench: &Bench, gathered: &mut Gathered) -> Result<()> {
         gathered.add("daemon.ready.ms", "ms", daemon.ready.as_secs_f64() * 1e3);
         // It has written the schedules down, and is at rest.
         std::thread::sleep(Duration::from_secs(5));
-        let (_, before) = daemon.cost()?;
+        let before = daemon.ticks()?;
         std::thread::sleep(WHILE / 2);
-        let (kib, after) = daemon.cost()?;
-        gathered.add("daemon.idle.mib", "MiB", kib / 1024.0);
+        let after = daemon.ticks()?;
+        gathered.add("daemon.idle.mib", "MiB", daemon.memory("VmRSS")?);
+        // The rest are pages of the program's file, which the system takes back when it needs them.
+        gathered.add("daemon.idle.own.mib", "MiB", daemon.memory("RssAnon")?);
         // 100 ticks a second on Linux, whatever the machine.
         let share = (after - before) / 100.0 / (WHILE / 2).as_secs_f64() * 100.0;
         gathered.add("daemon.idle.cpu", "% of a core", share);
