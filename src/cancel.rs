@@ -1,5 +1,6 @@
 //! `tidemill cancel`
 
+use crate::completions;
 use crate::pipeline::{self, print};
 use crate::{Common, FAILED, OK};
 use anyhow::Result;
@@ -12,7 +13,8 @@ use std::time::{Duration, Instant};
   tidemill cancel latest
   tidemill cancel 019a3f --reason 'wrong date'")]
 pub struct Arguments {
-    /// The run: its id, a unique beginning or end of it, or `latest`
+    /// The run: its id, a unique beginning or end of it, `latest`, or -2 for the one before that
+    #[arg(add = completions::runs(), allow_negative_numbers = true)]
     run: String,
     /// Kept in the run's history
     #[arg(long, default_value = "`tidemill cancel`")]

@@ -1,5 +1,6 @@
 //! `tidemill datasets`
 
+use crate::completions;
 use crate::output::{self, Align, Table};
 use crate::pipeline::{self, print};
 use crate::{Common, Format, OK};
@@ -16,6 +17,7 @@ use std::fmt::Write as _;
   tidemill datasets table:clean_orders       one: its versions, its columns, who wrote it")]
 pub struct Arguments {
     /// Only this dataset, such as table:clean_orders
+    #[arg(add = completions::datasets())]
     name: Option<DatasetName>,
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,

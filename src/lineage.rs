@@ -1,5 +1,6 @@
 //! `tidemill lineage`
 
+use crate::completions;
 use crate::pipeline::{self, print};
 use crate::{Common, Format, OK};
 use anyhow::{Result, bail};
@@ -14,6 +15,7 @@ use std::collections::BTreeSet;
   tidemill lineage artifact:sales -o json")]
 pub struct Arguments {
     /// The dataset, such as table:clean_orders
+    #[arg(add = completions::datasets())]
     dataset: DatasetName,
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,

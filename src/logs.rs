@@ -1,5 +1,6 @@
 //! `tidemill logs`
 
+use crate::completions;
 use crate::output;
 use crate::pipeline::{self, print};
 use crate::{Common, OK};
@@ -19,9 +20,11 @@ use std::time::Duration;
   tidemill logs latest clean           one task, all its attempts
   tidemill logs latest clean -f        and what it says from now on")]
 pub struct Arguments {
-    /// The run: its id, a unique beginning or end of it, or `latest`
+    /// The run: its id, a unique beginning or end of it, `latest`, or -2 for the one before that
+    #[arg(add = completions::runs(), allow_negative_numbers = true)]
     run: String,
     /// Only this task
+    #[arg(add = completions::tasks())]
     task: Option<String>,
     /// Go on until the run ends
     #[arg(short, long)]

@@ -2,12 +2,17 @@
 
 mod backfill;
 mod cancel;
+mod completions;
 mod datasets;
 mod doctor;
+mod graph;
 mod history;
+mod init;
+mod kinds;
 mod kv;
 mod lineage;
 mod logs;
+mod man;
 mod output;
 mod pause;
 mod pipeline;
@@ -17,12 +22,14 @@ mod progress;
 mod query;
 mod run;
 mod schedule;
+mod schema;
 mod serve;
 mod show;
 mod signals;
 mod summary;
 mod terminal;
 mod validate;
+mod watch;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use indicatif::MultiProgress;
@@ -46,6 +53,7 @@ pub const CANCELLED: u8 = 130;
     version,
     max_term_width = 100,
     after_help = "Examples:
+  tidemill init shop                             a directory with a first pipeline
   tidemill run pipelines/hello.yaml              run a pipeline
   tidemill run pipelines/ecommerce.yaml --set rows=10000000
   tidemill run --resume latest                   finish what a killed process began
@@ -100,10 +108,16 @@ pub enum Format {
 enum Verb {
     /// Run a pipeline, or go on with a run whose process was killed
     Run(run::Arguments),
+    /// Make a directory with a first pipeline
+    Init(init::Arguments),
     /// Check pipelines, and report every problem
     Validate(validate::Arguments),
     /// Show what a run would do, and touch nothing
     Plan(plan::Arguments),
+    /// Draw which tasks come after which
+    Graph(graph::Arguments),
+    /// Say what kinds of tasks there are, and print the manual of one
+    Kinds(kinds::Arguments),
     /// Say when pipelines are due: in words, the next runs, and when the clocks change
     Schedule(schedule::Arguments),
     /// Make runs of the pipelines in a directory when they are due
@@ -118,6 +132,8 @@ enum Verb {
     History(history::Arguments),
     /// Show one run: its tasks, attempts, rows, and why something failed
     Show(show::Arguments),
+    /// Watch a run that goes on, as if it ran here
+    Watch(watch::Arguments),
     /// Print what a run's tasks said
     Logs(logs::Arguments),
     /// Ask a run to stop
@@ -132,12 +148,19 @@ enum Verb {
     Kv(kv::Arguments),
     /// Check this machine and the servers of a profile, and say how to mend what is wrong
     Doctor(doctor::Arguments),
+    /// Print the JSON Schema of pipelines, for editors
+    Schema(schema::Arguments),
+    /// Print what a shell needs to complete commands, runs, tasks and datasets
+    Completions(completions::Arguments),
+    /// Print the manual page
+    Man(man::Arguments),
     /// (internal) Kill the commands on standard input when it closes
     #[command(hide = true)]
     Guard,
 }
 
 fn main() -> ExitCode {
+    completions::answer();
     let cli = Cli::parse();
     match cli.common.color {
         Color::Auto => {}
@@ -151,8 +174,11 @@ fn main() -> ExitCode {
     terminal::init(verbose, json, &bars);
     let done = match cli.verb {
         Verb::Run(arguments) => run::run(&cli.common, arguments, bars),
+        Verb::Init(arguments) => init::run(&arguments),
         Verb::Validate(arguments) => validate::run(&arguments),
         Verb::Plan(arguments) => plan::run(&cli.common, &arguments),
+        Verb::Graph(arguments) => graph::run(&arguments),
+        Verb::Kinds(arguments) => kinds::run(&arguments),
         Verb::Schedule(arguments) => schedule::run(&cli.common, &arguments),
         Verb::Serve(arguments) => serve::run(&cli.common, &arguments),
         Verb::Backfill(arguments) => backfill::run(&cli.common, &arguments),
@@ -160,6 +186,7 @@ fn main() -> ExitCode {
         Verb::Unpause(arguments) => pause::run(&cli.common, &arguments, false),
         Verb::History(arguments) => history::run(&cli.common, &arguments),
         Verb::Show(arguments) => show::run(&cli.common, &arguments),
+        Verb::Watch(arguments) => watch::run(&cli.common, &arguments, bars),
         Verb::Logs(arguments) => logs::run(&cli.common, &arguments),
         Verb::Cancel(arguments) => cancel::run(&cli.common, &arguments),
         Verb::Query(arguments) => query::run(&cli.common, &arguments),
@@ -167,6 +194,9 @@ fn main() -> ExitCode {
         Verb::Lineage(arguments) => lineage::run(&cli.common, &arguments),
         Verb::Kv(arguments) => kv::run(&cli.common, &arguments),
         Verb::Doctor(arguments) => doctor::run(&cli.common, &arguments),
+        Verb::Schema(arguments) => schema::run(&arguments),
+        Verb::Completions(arguments) => completions::run(&arguments),
+        Verb::Man(arguments) => man::run(&arguments),
         Verb::Guard => {
             tasks::shell::guard(std::io::stdin().lock());
             Ok(OK)

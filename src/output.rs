@@ -1,7 +1,7 @@
 //! How figures, times and tables look in the terminal.
 
 use anstyle::{AnsiColor, Style};
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 pub use orchestrator::figures::{bytes, count, duration, exact};
 use std::fmt::Write as _;
 
@@ -33,6 +33,13 @@ pub fn state(state: &str) -> (Style, &'static str) {
 pub fn state_label(name: &str) -> String {
     let (style, mark) = state(name);
     format!("{style}{mark} {}{style:#}", name.replace('_', " "))
+}
+
+/// A bar as high as `part` is long, beside the longest.
+pub fn bar(part: SignedDuration, longest: SignedDuration) -> &'static str {
+    const BARS: [&str; 8] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
+    let share = part.as_secs_f64() / longest.as_secs_f64().max(f64::MIN_POSITIVE);
+    BARS[((share * 8.0).ceil() as usize).clamp(1, 8) - 1]
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -91,6 +98,14 @@ fn width(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bars_are_as_high_as_their_share() {
+        let millis = SignedDuration::from_millis;
+        let bars = [0, 100, 500, 1000].map(|part| bar(millis(part), millis(1000)));
+        assert_eq!(bars, ["▁", "▁", "▄", "█"]);
+        assert_eq!(bar(millis(0), millis(0)), "▁");
+    }
 
     #[test]
     fn tables_align_despite_colour() {

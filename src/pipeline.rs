@@ -1,6 +1,6 @@
 //! What several verbs need: the data directory, the store, the kinds, a planned pipeline.
 
-use crate::{Common, output};
+use crate::{Common, completions, output};
 use anyhow::{Result, anyhow, bail};
 use jiff::{Timestamp, civil, tz::TimeZone};
 use orchestrator::attempt::Profile;
@@ -28,10 +28,10 @@ pub struct Choice {
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_day)]
     date: Option<civil::Date>,
     /// Run only this task; may be repeated
-    #[arg(long, value_name = "TASK")]
+    #[arg(long, value_name = "TASK", add = completions::tasks())]
     only: Vec<String>,
     /// Run this task and all that come after it; may be repeated
-    #[arg(long, value_name = "TASK")]
+    #[arg(long, value_name = "TASK", add = completions::tasks())]
     from: Vec<String>,
 }
 
@@ -157,12 +157,17 @@ pub fn preflight(
 pub fn data_dir(common: &Common, start: &Path) -> Result<PathBuf> {
     let data_dir = match &common.data_dir {
         Some(data_dir) => std::path::absolute(data_dir)?,
-        None => find_project(start)?.data_dir,
+        None => project_data_dir(start)?,
     };
     if data_dir.exists() && !data_dir.is_dir() {
         bail!("the data directory `{}` is not a directory", data_dir.display());
     }
     Ok(data_dir)
+}
+
+/// The data directory of the project that a directory belongs to.
+pub fn project_data_dir(start: &Path) -> Result<PathBuf> {
+    Ok(find_project(start)?.data_dir)
 }
 
 /// The store of the data directory for the current directory; an error if nothing ever ran there.

@@ -112,6 +112,16 @@ impl Display {
         }
     }
 
+    /// Shows an attempt that began some time ago.
+    pub fn at_work(&self, task: &str, attempt: u32, progress: &Arc<Progress>, since: Duration) {
+        let bar = self.bars.add(ProgressBar::no_length());
+        bar.set_style(ProgressStyle::with_template("{msg}").expect("a template without errors"));
+        let now = Instant::now();
+        let started = now.checked_sub(since).unwrap_or(now);
+        let active = Active { attempt, progress: progress.clone(), bar, started, said: now };
+        self.lock().active.insert(task.to_owned(), active);
+    }
+
     fn told(&self, shared: &mut Shared, state: &RunState, event: &Event) {
         match event {
             Event::AttemptEnded { task, attempt, result, .. } => {
@@ -190,8 +200,8 @@ impl Observer for Display {
         }
         for record in records {
             shared.times.record(record);
-            // What an earlier process did is not news.
-            if record.epoch == state.epoch() {
+            // What an earlier process did is not news to a later one.
+            if state.epoch() == 0 || record.epoch == state.epoch() {
                 self.told(&mut shared, state, &record.event);
             }
             if self.style == Style::Json {
@@ -202,11 +212,7 @@ impl Observer for Display {
     }
 
     fn progress(&self, task: &str, attempt: u32, progress: &Arc<Progress>) {
-        let bar = self.bars.add(ProgressBar::no_length());
-        bar.set_style(ProgressStyle::with_template("{msg}").expect("a template without errors"));
-        let now = Instant::now();
-        let active = Active { attempt, progress: progress.clone(), bar, started: now, said: now };
-        self.lock().active.insert(task.to_owned(), active);
+        self.at_work(task, attempt, progress, Duration::ZERO);
     }
 }
 

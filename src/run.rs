@@ -1,5 +1,6 @@
 //! `tidemill run`
 
+use crate::completions;
 use crate::pipeline::{self, print};
 use crate::progress::{Display, Style};
 use crate::{BUSY, CANCELLED, Common, FAILED, Format, INVALID, OK, output, summary};
@@ -33,7 +34,7 @@ pub struct Arguments {
     #[arg(required_unless_present = "resume", conflicts_with = "resume")]
     file: Option<PathBuf>,
     /// Go on with a run whose process died: its id, or `latest`; it keeps its own definition
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", add = completions::runs())]
     resume: Option<String>,
     #[command(flatten)]
     choice: pipeline::Choice,
@@ -223,21 +224,21 @@ fn drive(
     drop(in_tokio);
     display.close();
     let (state, end) = finished?;
-    close(&id, &state, end, arguments, display, &catalog)
+    close(&id, &state, end, arguments.output, display, &catalog)
 }
 
 /// The closing words of a run.
-fn close(
+pub fn close(
     id: &str,
     state: &RunState,
     end: RunEnd,
-    arguments: &Arguments,
+    format: Format,
     display: &Display,
     catalog: &dyn Catalog,
 ) -> Result<u8> {
     let times = display.times();
     let pipeline = &state.plan().pipeline;
-    if arguments.output == Format::Json {
+    if format == Format::Json {
         let mut json = summary::json(id, pipeline, end.as_str(), state, &times);
         json["kind"] = "summary".into();
         print(&format!("{json}\n"))?;

@@ -1,10 +1,12 @@
 //! `tidemill show`
 
+use crate::completions;
 use crate::output::{self, Align, Table};
 use crate::pipeline::{self, print};
 use crate::summary;
 use crate::{Common, Format, OK};
 use anyhow::Result;
+use jiff::Timestamp;
 use orchestrator::event::{AttemptResult, Event};
 use orchestrator::run::{RunState, Timeline};
 use orchestrator::store::Record;
@@ -17,7 +19,8 @@ use std::fmt::Write as _;
   tidemill show 019a3f -o json
   tidemill show latest --events          the run's journal, event by event")]
 pub struct Arguments {
-    /// The run: its id, a unique beginning or end of it, or `latest`
+    /// The run: its id, a unique beginning or end of it, `latest`, or -2 for the one before that
+    #[arg(add = completions::runs(), allow_negative_numbers = true)]
     run: String,
     /// Print the journal instead of the summary
     #[arg(long)]
@@ -65,6 +68,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     );
     text.push_str(&summary::table(&state, &times));
     section(&mut text, "", &summary::reasons(&state));
+    section(&mut text, "Timeline", &timeline(&state, &times));
     section(&mut text, "Attempts that did not succeed", &failures(&records));
     section(&mut text, "Datasets", &datasets(&records));
     section(&mut text, "Reports", &reports(&state));
@@ -73,6 +77,62 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     }
     print(&text)?;
     Ok(OK)
+}
+
+/// Columns of the timeline.
+const WIDTH: usize = 50;
+
+/// The attempts at each task in time: as wide as the run took.
+fn timeline(state: &RunState, times: &Timeline) -> String {
+    let Some((first, last)) = times.span().filter(|(first, last)| first < last) else {
+        return String::new();
+    };
+    let whole = first.duration_until(last).as_secs_f64();
+    let column = |at: Timestamp| {
+        let share = first.duration_until(at).as_secs_f64() / whole;
+        ((share * WIDTH as f64) as usize).min(WIDTH - 1)
+    };
+    let dim = anstyle::Style::new().dimmed();
+    let mut table = Table::new(&[("task", Align::Left), ("", Align::Left), ("took", Align::Right)]);
+    for (name, _) in state.tasks() {
+        let attempts = times.attempts(name);
+        if attempts.is_empty() {
+            continue;
+        }
+        let mut cells = vec![(dim, " "); WIDTH];
+        for attempt in attempts {
+            let (end, how) = match &attempt.ended {
+                None => (last, "running"),
+                Some((at, AttemptResult::Succeeded { .. })) => (*at, "succeeded"),
+                Some((at, AttemptResult::Failed { .. })) => (*at, "failed"),
+                Some((at, AttemptResult::Cancelled)) => (*at, "cancelled"),
+                Some((at, AttemptResult::Lost)) => (*at, "lost"),
+            };
+            let (style, mark) = output::state(how);
+            let span = column(attempt.started)..=column(end);
+            cells[span.clone()].fill((style, if how == "succeeded" { "█" } else { "▒" }));
+            if how != "succeeded" {
+                cells[*span.end()] = (style, mark);
+            }
+        }
+        let begin = column(attempts[0].started);
+        let cell = |(at, (style, sign)): (usize, &(anstyle::Style, &str))| match *sign {
+            " " if at > begin && at < column(times.end_of(name).unwrap_or(last)) => {
+                format!("{dim}·{dim:#}")
+            }
+            " " => " ".to_owned(),
+            sign => format!("{style}{sign}{style:#}"),
+        };
+        let bar: String = cells.iter().enumerate().map(cell).collect();
+        let took = times.task(name, last).map(output::duration).unwrap_or_default();
+        table.row(vec![name.to_owned(), bar, took]);
+    }
+    format!("{table}{dim}from {} to {}{dim:#}\n", clock(first), clock(last))
+}
+
+/// The time of the day in the local zone.
+fn clock(at: Timestamp) -> String {
+    at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()
 }
 
 fn section(text: &mut String, title: &str, body: &str) {

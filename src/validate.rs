@@ -4,36 +4,96 @@ use crate::pipeline::{self, print};
 use crate::{INVALID, OK};
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
+use orchestrator::diagnostic::{Located, Severity};
 use orchestrator::load;
+use serde_json::json;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   tidemill validate pipelines/ecommerce.yaml
-  tidemill validate pipelines/             all *.yaml files in a directory")]
+  tidemill validate pipelines/             all *.yaml files in a directory
+  tidemill validate pipelines/ -o github   annotations of a GitHub Actions workflow")]
 pub struct Arguments {
     /// Pipelines, or directories of pipelines
     #[arg(required = true)]
     paths: Vec<PathBuf>,
+    /// How problems are printed
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    /// With the lines concerned
+    Text,
+    /// One array: each file with its problems
+    Json,
+    /// Workflow commands that GitHub shows at the lines concerned
+    Github,
 }
 
 pub fn run(arguments: &Arguments) -> Result<u8> {
     let kinds = pipeline::kinds();
     let now = Timestamp::now();
     let mut code = OK;
+    let mut files_json = Vec::new();
     for path in files(&arguments.paths)? {
-        match load::validate(&path, &kinds, now) {
-            Ok((_, warnings)) => {
-                pipeline::complain(&warnings);
-                print(&format!("{}: ok\n", path.display()))?;
-            }
+        let checked = load::validate(&path, &kinds, now);
+        let is_valid = checked.is_ok();
+        let (pipeline, problems) = match checked {
+            Ok((plan, warnings)) => (Some(plan.pipeline), warnings),
             Err(problems) => {
-                pipeline::complain(&problems);
                 code = INVALID;
+                (None, problems)
             }
+        };
+        match arguments.output {
+            Output::Text => {
+                pipeline::complain(&problems);
+                if is_valid {
+                    print(&format!("{}: ok\n", path.display()))?;
+                }
+            }
+            Output::Json => files_json.push(json!({
+                "file": path,
+                "pipeline": pipeline,
+                "valid": is_valid,
+                "problems": problems.located().collect::<Vec<_>>(),
+            })),
+            Output::Github => print(&problems.located().map(annotation).collect::<String>())?,
         }
     }
+    if arguments.output == Output::Json {
+        print(&format!("{}\n", serde_json::to_string_pretty(&files_json)?))?;
+    }
     Ok(code)
+}
+
+/// A problem as a workflow command:
+/// <https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands>
+fn annotation(problem: Located<'_>) -> String {
+    let escaped = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let property = |text: &str| escaped(text).replace(':', "%3A").replace(',', "%2C");
+    let level = match problem.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    };
+    let mut properties = Vec::new();
+    if !problem.file.is_empty() {
+        properties.push(format!("file={}", property(problem.file)));
+    }
+    if let Some(place) = problem.place {
+        properties.push(format!("line={},endLine={}", place.line, place.end_line));
+        // Columns are for problems on one line.
+        if place.line == place.end_line {
+            properties.push(format!("col={},endColumn={}", place.column, place.end_column));
+        }
+    }
+    properties.push(format!("title={}", problem.code.as_str()));
+    let help = problem.help.map(|help| format!("\n{help}")).unwrap_or_default();
+    let message = escaped(&format!("{}{help}", problem.message));
+    format!("::{level} {}::{message}\n", properties.join(","))
 }
 
 /// The pipelines that paths name: files, and all that directories hold.

@@ -207,6 +207,67 @@ impl Problems {
     }
 }
 
+/// A problem with its places as lines and columns, for other programs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Located<'a> {
+    pub code: Code,
+    pub severity: Severity,
+    pub file: &'a str,
+    #[serde(flatten)]
+    pub place: Option<Place>,
+    pub path: &'a str,
+    pub message: &'a str,
+    pub help: Option<&'a str>,
+    pub related: Vec<LocatedRelated<'a>>,
+}
+
+/// Another place that belongs to a problem.
+#[derive(Clone, Debug, Serialize)]
+pub struct LocatedRelated<'a> {
+    pub file: &'a str,
+    #[serde(flatten)]
+    pub place: Option<Place>,
+    pub message: &'a str,
+}
+
+/// From the first character to the one behind the last; lines and columns count from 1, columns in
+/// characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    pub line: usize,
+    pub column: usize,
+    pub end_line: usize,
+    pub end_column: usize,
+}
+
+impl Problems {
+    /// The problems, where they are.
+    pub fn located(&self) -> impl Iterator<Item = Located<'_>> {
+        let place = |file: &str, span: &Range<usize>| {
+            let text = self.sources.get(file)?;
+            let (line, column) = line_and_column(text, span.start);
+            let (end_line, end_column) = line_and_column(text, span.end.max(span.start));
+            Some(Place { line, column, end_line, end_column })
+        };
+        self.diagnostics.iter().map(move |diagnostic| Located {
+            code: diagnostic.code,
+            severity: diagnostic.severity,
+            file: &diagnostic.file,
+            place: diagnostic.span.as_ref().and_then(|span| place(&diagnostic.file, span)),
+            path: &diagnostic.path,
+            message: &diagnostic.message,
+            help: diagnostic.help.as_deref(),
+            related: (diagnostic.related.iter())
+                .map(|related| LocatedRelated {
+                    file: &related.file,
+                    place: place(&related.file, &related.span),
+                    message: &related.message,
+                })
+                .collect(),
+        })
+    }
+}
+
 /// Orders problems by file and place, those without a place last, and drops repeated ones.
 pub fn sort(diagnostics: &mut Vec<Diagnostic>) {
     diagnostics.sort_by(|a, b| {
@@ -355,6 +416,26 @@ error[unknown-kind]: there is no kind `nope`
             let diagnostic = Diagnostic::error(Code::YamlSyntax, "odd").at("p", span);
             assert!(render(&[diagnostic], &sources, true).contains("odd"));
         }
+    }
+
+    #[test]
+    fn other_programs_get_lines_and_columns() {
+        let problems = Problems {
+            diagnostics: vec![
+                Diagnostic::error(Code::UnknownKind, "no `é`").at("p", 5..7).help("use `e`"),
+                Diagnostic::warning(Code::UnusedParam, "nobody reads it"),
+            ],
+            sources: Sources::from([("p".to_owned(), "a: 1\né: 2\n".to_owned())]),
+        };
+        let located: Vec<_> = problems.located().collect();
+        assert_eq!(
+            located[0].place,
+            Some(Place { line: 2, column: 1, end_line: 2, end_column: 2 })
+        );
+        let json = serde_json::to_value(&located[1]).unwrap();
+        assert_eq!(json["code"], "unused-param");
+        assert_eq!(json["severity"], "warning");
+        assert_eq!(json.get("line"), None);
     }
 
     #[test]

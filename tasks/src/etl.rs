@@ -43,7 +43,7 @@ impl Kind for Etl {
     }
 
     fn summary(&self) -> &'static str {
-        "Computes tables by SQL, and sorts out rows that break rules"
+        "computes tables by SQL, and sorts out rows that break rules"
     }
 
     fn description(&self) -> &'static str {

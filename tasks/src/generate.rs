@@ -57,7 +57,7 @@ impl Kind for Generate {
     }
 
     fn summary(&self) -> &'static str {
-        "Makes realistic e-commerce orders, with known dirt and known fraud"
+        "makes realistic e-commerce orders, with known dirt and known fraud"
     }
 
     fn description(&self) -> &'static str {

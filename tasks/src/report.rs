@@ -80,7 +80,7 @@ impl Kind for Report {
     }
 
     fn summary(&self) -> &'static str {
-        "Draws a dashboard as a page that opens offline, and its charts as pictures"
+        "draws a dashboard as a page that opens offline, and its charts as pictures"
     }
 
     fn description(&self) -> &'static str {

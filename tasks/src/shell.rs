@@ -36,7 +36,7 @@ struct Options {
     /// A script for `sh`, which stops at its first failing command.
     run: Option<String>,
     /// A program and its arguments, without a shell between.
-    command: Option<Vec<String>>,
+    command: Option<Vec<Scalar>>,
     /// Where it runs; relative to the project directory, which is the default.
     working_directory: Option<PathBuf>,
     /// Environment variables beside those of tidemill's own process.
@@ -46,7 +46,7 @@ struct Options {
     retry_exit_codes: Option<Vec<u8>>,
 }
 
-/// A value of an environment variable: a text, a number or a boolean.
+/// A value for a command, which gets it as a text.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "Value")]
 struct Scalar(String);
@@ -193,7 +193,7 @@ fn command(
         (Some(script), None) => {
             vec!["sh".into(), "-e".into(), "-c".into(), script.clone()]
         }
-        (None, Some(argv)) => argv.clone(),
+        (None, Some(argv)) => argv.iter().map(|Scalar(text)| text.clone()).collect(),
         _ => return Err(TaskError::permanent("one of `run` and `command` is needed")),
     };
     let (program, arguments) =

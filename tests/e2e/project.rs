@@ -22,9 +22,13 @@ pub(crate) struct Said {
 }
 
 impl Project {
+    /// An empty directory.
+    pub(crate) fn empty() -> Project {
+        Project { directory: TempDir::new().unwrap(), kv: "ecommerce_table".to_owned() }
+    }
+
     pub(crate) fn new() -> Project {
-        let project =
-            Project { directory: TempDir::new().unwrap(), kv: "ecommerce_table".to_owned() };
+        let project = Project::empty();
         project.write("tidemill.yaml", "data_dir: data\n");
         project
     }

@@ -40,6 +40,10 @@ impl RunStatus {
             RunStatus::Crashed => "crashed",
         }
     }
+
+    pub const fn is_ended(self) -> bool {
+        matches!(self, RunStatus::Ended(_))
+    }
 }
 
 impl RunRow {
@@ -181,10 +185,14 @@ impl Store {
 
     /// The run that `text` means: a whole id, `latest`, or an id's unique beginning or end.
     pub fn find_run(&mut self, text: &str) -> Result<RunRow, StoreError> {
-        if text == "latest" {
-            let newest = RunFilter { limit: Some(1), ..RunFilter::default() };
-            let newest = self.runs(&newest)?.pop();
-            return newest.ok_or_else(|| StoreError::NoSuchRun(text.into()));
+        let back = text.strip_prefix('-').and_then(|number| number.parse().ok());
+        if let Some(back) = if text == "latest" { Some(1) } else { back.filter(|back| *back > 0) } {
+            let newest = RunFilter { limit: Some(back), ..RunFilter::default() };
+            let newest = self.runs(&newest)?;
+            return newest
+                .into_iter()
+                .nth(back - 1)
+                .ok_or_else(|| StoreError::NoSuchRun(text.into()));
         }
         let exact = self.sqlite(|connection| {
             connection

@@ -1,0 +1,140 @@
+//! `tidemill graph`
+
+mod rails;
+
+use crate::pipeline::{self, print};
+use crate::{INVALID, OK};
+use anstyle::Style;
+use anyhow::Result;
+use jiff::Timestamp;
+use orchestrator::load;
+use orchestrator::plan::{Edge, EdgeReason, Plan};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  tidemill graph pipelines/ecommerce.yaml
+  tidemill graph pipelines/ecommerce.yaml -o mermaid     for Markdown on GitHub and GitLab
+  tidemill graph pipelines/ecommerce.yaml -o dot | dot -Tsvg > graph.svg")]
+pub struct Arguments {
+    /// The pipeline's YAML file
+    file: PathBuf,
+    /// How it is drawn
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    /// A line for each task, with rails from those before it
+    Text,
+    /// A flowchart of Mermaid
+    Mermaid,
+    /// A digraph of Graphviz
+    Dot,
+}
+
+pub fn run(arguments: &Arguments) -> Result<u8> {
+    let plan = match load::validate(&arguments.file, &pipeline::kinds(), Timestamp::now()) {
+        Ok((plan, warnings)) => {
+            pipeline::complain(&warnings);
+            plan
+        }
+        Err(problems) => {
+            pipeline::complain(&problems);
+            return Ok(INVALID);
+        }
+    };
+    print(&match arguments.output {
+        Output::Text => text(&plan),
+        Output::Mermaid => mermaid(&plan),
+        Output::Dot => dot(&plan),
+    })?;
+    Ok(OK)
+}
+
+fn text(plan: &Plan) -> String {
+    let (bold, dim) = (Style::new().bold(), Style::new().dimmed());
+    let lines = rails::lines(plan);
+    let width = |text: &str| text.chars().count();
+    let rails = lines.iter().map(|line| width(&line.rails)).max().unwrap_or(0);
+    let name = plan.tasks.iter().map(|task| width(&task.name)).max().unwrap_or(0);
+    let kind = plan.tasks.iter().map(|task| width(&task.kind)).max().unwrap_or(0);
+    let mut text = String::new();
+    for line in lines {
+        let Some(task) = line.task.map(|task| &plan.tasks[task]) else {
+            let _ = writeln!(text, "{}", line.rails);
+            continue;
+        };
+        let pad = |written: &str, to: usize| " ".repeat(to.saturating_sub(width(written)));
+        let outputs: Vec<String> =
+            task.outputs.values().map(|output| output.dataset.to_string()).collect();
+        let written = format!(
+            "{}{}  {bold}{}{bold:#}{}  {dim}{}{dim:#}{}  {}",
+            line.rails,
+            pad(&line.rails, rails),
+            task.name,
+            pad(&task.name, name),
+            task.kind,
+            pad(&task.kind, kind),
+            outputs.join(", ")
+        );
+        let _ = writeln!(text, "{}", written.trim_end());
+    }
+    text
+}
+
+/// The edges between two tasks as one: what leads from one to the other, and whether all of it
+/// streams.
+fn links(plan: &Plan) -> BTreeMap<(usize, usize), (Vec<String>, bool)> {
+    let mut links: BTreeMap<(usize, usize), (Vec<String>, bool)> = BTreeMap::new();
+    for Edge { from, to, reason } in &plan.edges {
+        let (datasets, streams) = links.entry((*from, *to)).or_insert((Vec::new(), true));
+        match reason {
+            EdgeReason::Dataset(dataset) | EdgeReason::Stream(dataset) => {
+                datasets.push(dataset.to_string());
+            }
+            EdgeReason::Needs | EdgeReason::Expression => {}
+        }
+        *streams &= matches!(reason, EdgeReason::Stream(_));
+    }
+    links
+}
+
+/// <https://mermaid.js.org/syntax/flowchart.html>
+fn mermaid(plan: &Plan) -> String {
+    let mut text = String::from("flowchart LR\n");
+    for (index, task) in plan.tasks.iter().enumerate() {
+        let kind =
+            if task.kind == task.name { String::new() } else { format!("<br>{}", task.kind) };
+        let _ = writeln!(text, "  t{index}[\"{}{kind}\"]", task.name);
+    }
+    for ((from, to), (datasets, streams)) in links(plan) {
+        let arrow = if streams { "-.->" } else { "-->" };
+        let label = match datasets.as_slice() {
+            [] => String::new(),
+            some => format!("|\"{}\"|", some.join("<br>")),
+        };
+        let _ = writeln!(text, "  t{from} {arrow}{label} t{to}");
+    }
+    text
+}
+
+/// <https://graphviz.org/doc/info/lang.html>
+fn dot(plan: &Plan) -> String {
+    let mut text =
+        format!("digraph \"{}\" {{\n  rankdir=LR;\n  node [shape=box];\n", plan.pipeline);
+    for task in &plan.tasks {
+        let _ = writeln!(text, "  \"{}\" [tooltip=\"{}\"];", task.name, task.kind);
+    }
+    for ((from, to), (datasets, streams)) in links(plan) {
+        let (from, to) = (&plan.tasks[from].name, &plan.tasks[to].name);
+        let style = if streams { ", style=dotted" } else { "" };
+        let _ =
+            writeln!(text, "  \"{from}\" -> \"{to}\" [label=\"{}\"{style}];", datasets.join("\\n"));
+    }
+    text.push_str("}\n");
+    text
+}

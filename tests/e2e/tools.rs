@@ -1,0 +1,170 @@
+//! The verbs that help to write pipelines.
+
+use crate::project::{Project, end, wait_until};
+use serde_json::Value;
+use std::path::Path;
+
+#[test]
+fn each_template_works_at_once() {
+    for (template, file) in [
+        ("hello", "pipelines/hello.yaml"),
+        ("nightly", "pipelines/ecommerce_nightly.yaml"),
+        ("ecommerce", "pipelines/ecommerce.yaml"),
+    ] {
+        let project = Project::empty();
+        let said = project.ok(&["init", "--template", template]);
+        assert!(said.out.contains(file) && said.out.contains("tidemill run"), "{}", said.out);
+        let checked = project.ok(&["validate", "pipelines"]);
+        assert_eq!(checked.err, "", "{template}");
+        project.ok(&["plan", file]);
+        if template != "ecommerce" {
+            let rows: &[&str] = if template == "nightly" { &["--set", "rows=500"] } else { &[] };
+            project.ok(&[&["run", file], rows].concat());
+        }
+        let again = project.ok(&["init", "--template", template]);
+        assert!(again.out.starts_with("All is there"), "{}", again.out);
+    }
+}
+
+#[test]
+fn init_overwrites_nothing() {
+    let project = Project::empty();
+    project.write("shop/README.md", "mine\n");
+    let said = project.tidemill(&["init", "shop"]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("in the way: `README.md`; nothing was written"), "{}", said.err);
+    assert_eq!(project.read("shop/README.md"), "mine\n");
+    assert!(!project.path("shop/tidemill.yaml").exists());
+}
+
+#[test]
+fn the_manual_of_the_kinds_is_in_the_documents() {
+    let project = Project::empty();
+    let printed = project.ok(&["kinds", "-o", "markdown"]).out;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/kinds.md");
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(&path, &printed).unwrap();
+    }
+    let kept = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(printed == kept, "docs/kinds.md is another; UPDATE_EXPECT=1 writes it");
+    let manual = project.ok(&["kinds", "land"]).out;
+    for words in ["Options", "message_format", "roll.every", "Inputs", "Outputs", "uses: land"] {
+        assert!(manual.contains(words), "`{words}` is not in {manual}");
+    }
+    let wrong = project.tidemill(&["kinds", "lnad"]);
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.err.contains("did you mean `land`?"), "{}", wrong.err);
+}
+
+#[test]
+fn problems_for_other_programs() {
+    let project = Project::empty();
+    project.write("p.yaml", "name: p\ntasks:\n  a: {uses: shel, with: {run: 'true'}}\n");
+    project.write("q.yaml", "name: q\ntasks:\n  a: {uses: shell, with: {run: 'true'}}\n");
+    let said = project.tidemill(&["validate", "p.yaml", "q.yaml", "-o", "json"]);
+    assert_eq!((said.code, said.err.as_str()), (Some(2), ""));
+    let files: Value = serde_json::from_str(&said.out).unwrap();
+    let problem = &files[0]["problems"][0];
+    assert_eq!((&problem["code"], &problem["line"]), (&"unknown-kind".into(), &3.into()));
+    assert_eq!((&problem["column"], &problem["end_column"]), (&13.into(), &17.into()));
+    assert_eq!((&files[0]["valid"], &files[1]["valid"]), (&false.into(), &true.into()));
+    assert_eq!(files[1]["pipeline"], "q");
+    let said = project.tidemill(&["validate", "p.yaml", "-o", "github"]);
+    let expect = "::error file=p.yaml,line=3,endLine=3,col=13,endColumn=17,title=unknown-kind::";
+    assert!(said.out.starts_with(expect), "{}", said.out);
+    assert!(said.out.contains("%0A"), "{}", said.out);
+}
+
+#[test]
+fn graphs() {
+    let project = Project::shipped();
+    let drawn = project.ok(&["graph", "pipelines/fan_in.yaml"]).out;
+    assert!(drawn.contains("├─╯"), "{drawn}");
+    let mermaid = project.ok(&["graph", "pipelines/ecommerce.yaml", "-o", "mermaid"]).out;
+    assert!(mermaid.starts_with("flowchart LR\n"), "{mermaid}");
+    assert!(mermaid.contains("-.->|\"topic:bda_proj\"|"), "{mermaid}");
+    let dot = project.ok(&["graph", "pipelines/ecommerce.yaml", "-o", "dot"]).out;
+    assert!(
+        dot.contains("\"stream\" -> \"land\" [label=\"topic:bda_proj\", style=dotted]"),
+        "{dot}"
+    );
+}
+
+#[test]
+fn shells_complete_what_there_is() {
+    let project = Project::shipped();
+    project.ok(&["run", "pipelines/hello.yaml"]);
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let script = project.ok(&["completions", shell]).out;
+        assert!(script.contains("TIDEMILL_COMPLETE"), "{shell}: {script}");
+    }
+    let offered = |words: &[&str]| {
+        let mut command = project.command(&["--", "tidemill"]);
+        let output = command.args(words).env("TIDEMILL_COMPLETE", "fish").output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(offered(&["grap"]).starts_with("graph"));
+    assert!(offered(&["show", "la"]).contains("latest"));
+    assert!(offered(&["show", ""]).contains("hello, "));
+    assert_eq!(offered(&["logs", "latest", "sp"]).trim(), "speak");
+    assert_eq!(offered(&["run", "pipelines/fan_in.yaml", "--only", "to"]).trim(), "total");
+    assert_eq!(offered(&["history", "he"]).trim(), "hello");
+}
+
+#[test]
+fn manual_pages() {
+    let project = Project::empty();
+    assert!(project.ok(&["man"]).out.contains(".TH tidemill 1"));
+    project.ok(&["man", "--dir", "man1"]);
+    assert!(project.read("man1/tidemill-run.1").contains("Set a parameter"));
+}
+
+#[test]
+fn history_is_filtered_and_drawn() {
+    let project = Project::new();
+    project.write("good.yaml", "name: good\ntasks: {a: {uses: shell, with: {run: 'true'}}}\n");
+    project.write("bad.yaml", "name: bad\ntasks: {a: {uses: shell, with: {run: exit 1}}}\n");
+    project.ok(&["run", "good.yaml"]);
+    project.ok(&["run", "good.yaml"]);
+    assert_eq!(project.tidemill(&["run", "bad.yaml"]).code, Some(1));
+    let count = |arguments: &[&str]| {
+        let all = [&["history", "-o", "json"], arguments].concat();
+        let runs: Value = serde_json::from_str(&project.ok(&all).out).unwrap();
+        runs.as_array().unwrap().len()
+    };
+    assert_eq!(count(&[]), 3);
+    assert_eq!(count(&["--state", "failed"]), 1);
+    assert_eq!(count(&["--state", "running"]), 0);
+    assert_eq!(count(&["good", "-n", "1"]), 1);
+    assert_eq!(count(&["--since", "1h"]), 3);
+    assert_eq!(count(&["--until", "1h ago"]), 0);
+    assert_eq!(count(&["--since", "2100-01-01"]), 0);
+    let drawn = project.ok(&["history"]).out;
+    assert!(drawn.contains("2 of 2") && drawn.contains("0 of 1"), "{drawn}");
+    let wrong = project.tidemill(&["history", "--since", "yesterdayish"]);
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.err.contains("write 2026-11-20"), "{}", wrong.err);
+    let shown = project.ok(&["show", "latest"]).out;
+    assert!(shown.contains("Timeline"), "{shown}");
+}
+
+#[test]
+fn a_run_is_watched_from_another_process() {
+    let project = Project::new();
+    let wait = "while ! test -e go; do sleep 0.05; done; exit 3";
+    let text = format!("name: p\ntasks: {{a: {{uses: shell, with: {{run: '{wait}'}}}}}}\n");
+    project.write("p.yaml", &text);
+    let run = project.start(&["run", "p.yaml"]);
+    wait_until("it is at work", || {
+        project.tidemill(&["history", "--state", "running"]).out.contains("running")
+    });
+    let watch = project.start(&["watch"]);
+    project.write("go", "");
+    let (run, watch) = (end(run), end(watch));
+    assert_eq!((run.code, watch.code), (Some(1), Some(1)), "{watch:?}");
+    assert!(watch.err.contains("a, attempt 1: the command ended with exit code 3"), "{watch:?}");
+    assert!(watch.out.contains("p ■ failed in"), "{watch:?}");
+    // One that is over is told from its beginning.
+    let again = project.tidemill(&["watch", "-1"]);
+    assert_eq!((again.code, again.out.contains("p ■ failed in")), (Some(1), true), "{again:?}");
+}
