@@ -4,6 +4,7 @@ mod backfill;
 mod cancel;
 mod completions;
 mod datasets;
+mod diff;
 mod doctor;
 mod graph;
 mod history;

@@ -2,7 +2,7 @@
 
 use crate::output::{self, Align, Table};
 use crate::pipeline::{self, print};
-use crate::{Common, Format, INVALID, OK};
+use crate::{Common, Format, INVALID, OK, completions, diff};
 use anyhow::Result;
 use jiff::Timestamp;
 use orchestrator::dataset::DatasetName;
@@ -16,12 +16,17 @@ use std::path::{Path, PathBuf};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   tidemill plan pipelines/ecommerce.yaml
-  tidemill plan pipelines/ecommerce_nightly.yaml --date 2026-11-23 --from clean")]
+  tidemill plan pipelines/ecommerce_nightly.yaml --date 2026-11-23 --from clean
+  tidemill plan pipelines/ecommerce.yaml --diff latest    what has changed since the newest run")]
 pub struct Arguments {
     /// The pipeline's YAML file
     file: PathBuf,
     #[command(flatten)]
     choice: pipeline::Choice,
+    /// Print what differs from the definition of an earlier run, instead of the plan
+    #[arg(long, value_name = "RUN", conflicts_with = "output", allow_negative_numbers = true,
+          add = completions::runs())]
+    diff: Option<String>,
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
 }
@@ -31,6 +36,15 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     else {
         return Ok(INVALID);
     };
+    if let Some(run) = &arguments.diff {
+        let (mut store, _) = pipeline::open_store(common)?;
+        let row = store.find_run(run)?;
+        let earlier = pipeline::restore(&store.stored_run(&row.id)?)?;
+        let differs = diff::differences(&earlier, &prepared);
+        let same = format!("nothing differs from the definition of run {}\n", row.id);
+        print(if differs.is_empty() { &same } else { &differs })?;
+        return Ok(OK);
+    }
     let data_dir = pipeline::data_dir(common, arguments.file.parent().unwrap_or(Path::new(".")))?;
     let catalog = tasks::catalog(&prepared.profile(), &data_dir)?;
     let plan = &prepared.plan;
@@ -58,11 +72,14 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
         text.push('\n');
         describe(&mut text, plan, position + 1, *task);
     }
-    let mut places = Table::new(&[("dataset", Align::Left), ("place", Align::Left)]);
-    for dataset in datasets(plan) {
-        places.row(vec![dataset.to_string(), catalog.locate(&dataset)]);
+    let datasets = datasets(plan);
+    if !datasets.is_empty() {
+        let mut places = Table::new(&[("dataset", Align::Left), ("place", Align::Left)]);
+        for dataset in datasets {
+            places.row(vec![dataset.to_string(), catalog.locate(&dataset)]);
+        }
+        let _ = write!(text, "\n{places}");
     }
-    let _ = write!(text, "\n{places}");
     print(&text)?;
     Ok(OK)
 }

@@ -4,12 +4,12 @@ use crate::completions;
 use crate::output::{self, Align, Table};
 use crate::pipeline::{self, print};
 use crate::summary;
-use crate::{Common, Format, OK};
+use crate::{Common, Format, OK, diff};
 use anyhow::Result;
 use jiff::Timestamp;
 use orchestrator::event::{AttemptResult, Event};
-use orchestrator::run::{RunState, Timeline};
-use orchestrator::store::Record;
+use orchestrator::run::{Restored, RunState, Timeline};
+use orchestrator::store::{Record, Store};
 use serde_json::Value;
 use std::fmt::Write as _;
 
@@ -17,11 +17,16 @@ use std::fmt::Write as _;
 #[command(after_help = "Examples:
   tidemill show latest
   tidemill show 019a3f -o json
+  tidemill show latest --diff -2         what was another in the run before it
   tidemill show latest --events          the run's journal, event by event")]
 pub struct Arguments {
     /// The run: its id, a unique beginning or end of it, `latest`, or -2 for the one before that
     #[arg(add = completions::runs(), allow_negative_numbers = true)]
     run: String,
+    /// Print what differs from another run: its definition, and how its tasks went
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["events", "output"],
+          allow_negative_numbers = true, add = completions::runs())]
+    diff: Option<String>,
     /// Print the journal instead of the summary
     #[arg(long)]
     events: bool,
@@ -32,6 +37,11 @@ pub struct Arguments {
 pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     let (mut store, data_dir) = pipeline::open_store(common)?;
     let row = store.find_run(&arguments.run)?;
+    if let Some(other) = &arguments.diff {
+        let other = store.find_run(other)?;
+        print(&differences(&mut store, &other.id, &row.id)?)?;
+        return Ok(OK);
+    }
     let records = store.events(&row.id, 0)?;
     if arguments.events {
         for record in &records {
@@ -42,14 +52,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
         }
         return Ok(OK);
     }
-    let stored = store.stored_run(&row.id)?;
-    let plan = pipeline::restore(&stored)?.plan;
-    let mut state = RunState::new(plan, &row.id, 1);
-    let mut times = Timeline::default();
-    for record in &records {
-        state.apply(&record.event)?;
-        times.record(record);
-    }
+    let (_, state, times) = replay(&mut store, &row.id)?;
     let status = pipeline::status(&row, &data_dir).as_str();
     if arguments.output == Format::Json {
         let json = summary::json(&row.id, &row.pipeline, status, &state, &times);
@@ -77,6 +80,51 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     }
     print(&text)?;
     Ok(OK)
+}
+
+/// A run as its journal tells it.
+fn replay(store: &mut Store, id: &str) -> Result<(Restored, RunState, Timeline)> {
+    let restored = pipeline::restore(&store.stored_run(id)?)?;
+    let mut state = RunState::new(restored.plan.clone(), id, 1);
+    let mut times = Timeline::default();
+    for record in store.events(id, 0)? {
+        state.apply(&record.event)?;
+        times.record(&record);
+    }
+    Ok((restored, state, times))
+}
+
+/// What differs between two runs: how each task went, and the definition.
+fn differences(store: &mut Store, old: &str, new: &str) -> Result<String> {
+    let ((before, old_state, old_times), (after, new_state, new_times)) =
+        (replay(store, old)?, replay(store, new)?);
+    let mut table = Table::new(&[
+        ("task", Align::Left),
+        ("state", Align::Left),
+        ("rows out", Align::Right),
+        ("duration", Align::Right),
+    ]);
+    let old_tasks = old_state.tasks().map(|(name, _)| name);
+    let mut names: Vec<&str> = new_state.tasks().map(|(name, _)| name).collect();
+    names.extend(old_tasks.filter(|name| new_state.task(name).is_none()));
+    for name in names {
+        let cell = |of: &dyn Fn(&RunState, &Timeline) -> Option<String>| {
+            let (before, after) = (of(&old_state, &old_times), of(&new_state, &new_times));
+            match (before.unwrap_or_else(|| "-".into()), after.unwrap_or_else(|| "-".into())) {
+                (before, after) if before == after => after,
+                (before, after) => format!("{before} -> {after}"),
+            }
+        };
+        table.row(vec![
+            name.to_owned(),
+            cell(&|state, _| Some(state.task(name)?.phase.as_str().replace('_', " "))),
+            cell(&|state, _| Some(output::exact(state.task(name)?.counts.rows_out))),
+            cell(&|_, times| times.task(name, Timestamp::now()).map(output::duration)),
+        ]);
+    }
+    let differs = diff::differences(&before, &after);
+    let definition = if differs.is_empty() { "The definition is the same.\n" } else { &differs };
+    Ok(format!("from run {old} to run {new}\n\n{table}\n{definition}"))
 }
 
 /// Columns of the timeline.

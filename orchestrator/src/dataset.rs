@@ -53,7 +53,9 @@ pub struct DatasetName {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DatasetNameError {
     #[error(
-        "`{0}` has no scheme; write it as `table:{0}`, or with topic:, file:, kv: or artifact:"
+        "`{0}` has no scheme; write it as `{scheme}:{0}`, or with another one: topic:, file:, table:, \
+         kv: or artifact:",
+        scheme = likely_scheme(.0)
     )]
     NoScheme(String),
     #[error(
@@ -70,6 +72,11 @@ pub enum DatasetNameError {
     TooManySegments(String),
     #[error("`{0}` holds a template; a dataset's name is fixed, templates stand in options")]
     Template(String),
+}
+
+/// What a name without a scheme could be.
+fn likely_scheme(text: &str) -> Scheme {
+    if text.contains(['.', '/']) { Scheme::File } else { Scheme::Table }
 }
 
 impl DatasetName {

@@ -203,8 +203,46 @@ pub(crate) fn syntax_fault(expression: &str) -> Option<Fault> {
     Some(Fault {
         range: range.filter(|r| r.end <= expression.len()).unwrap_or(0..expression.len()),
         message: detail,
-        help: None,
+        help: other_signs(expression),
     })
+}
+
+/// What signs of other languages are called here.
+fn other_signs(expression: &str) -> Option<String> {
+    if expression.trim_start().starts_with("{{") {
+        return Some("leave the braces out, or write `${{ }}`".to_owned());
+    }
+    let bare = without_texts(expression).replace("==", "  ").replace("!=", "  ");
+    let bare = bare.replace("<=", "  ").replace(">=", "  ");
+    let signs = [
+        ("&&", "`and` stands for `&&`"),
+        ("||", "`or` stands for `||`"),
+        ("?", "write `A if CONDITION else B` for `CONDITION ? A : B`"),
+        ("!", "`not` stands for `!`"),
+        ("=", "`==` compares"),
+        (" AND ", "write `and`"),
+        (" OR ", "write `or`"),
+        ("NOT ", "write `not`"),
+    ];
+    signs.into_iter().find(|(sign, _)| bare.contains(sign)).map(|(_, help)| help.to_owned())
+}
+
+/// An expression whose texts in quotes are blank.
+fn without_texts(expression: &str) -> String {
+    let mut quote = None;
+    let blank = |c: char| match quote {
+        Some(open) if c == open => {
+            quote = None;
+            ' '
+        }
+        Some(_) => ' ',
+        None if matches!(c, '"' | '\'') => {
+            quote = Some(c);
+            ' '
+        }
+        None => c,
+    };
+    expression.chars().map(blank).collect()
 }
 
 /// A text with its expressions replaced by their values. The fault's range lies in the text.
@@ -428,6 +466,23 @@ mod tests {
         fails("a ${{ params.nope }}", " params.nope ", "no value");
         fails("${{ params.rows + params.name }}", "params.rows + params.name", "");
         fails("${{ params.name | nope }}", "nope", "filter");
+    }
+
+    #[test]
+    fn signs_of_other_languages_are_translated() {
+        for (expression, help) in [
+            ("a && b", "`and` stands for `&&`"),
+            ("a || b", "`or` stands for `||`"),
+            ("!a", "`not` stands for `!`"),
+            ("a = 1", "`==` compares"),
+            ("a ? 1 : 2", "write `A if CONDITION else B` for `CONDITION ? A : B`"),
+            ("{{ a > 5 }}", "leave the braces out, or write `${{ }}`"),
+        ] {
+            let fault = syntax_fault(expression).unwrap();
+            assert_eq!(fault.help.as_deref(), Some(help), "{expression}");
+        }
+        assert_eq!(syntax_fault("a == '&&' b").unwrap().help, None);
+        assert_eq!(syntax_fault("a == 1 and b != 2"), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod rows;
 mod tests;
 
 use crate::engine::{Engine, Memory};
+use crate::options;
 use crate::places::Places;
 use crate::places::kv::{Load, Row, Scan};
 use crate::places::tables::Publication;
@@ -138,8 +139,8 @@ tasks:
     fn check(&self, task: &PlannedTask, _files: &kind::Files) -> Vec<Problem> {
         let mut problems = Vec::new();
         // Options with templates in them are checked by the attempt.
-        if let (Ok(options), true) =
-            (serde_json::from_value::<Options>(task.options.clone()), task.late.is_empty())
+        if let Some(options) = options::read::<Options>(task, &mut problems)
+            && task.late.is_empty()
         {
             problems.extend(options.problems());
         }

@@ -11,6 +11,7 @@ mod sink;
 mod tests;
 
 use crate::engine::Columns;
+use crate::options;
 use crate::places::Places;
 use crate::places::topics::Format;
 use async_trait::async_trait;
@@ -184,8 +185,7 @@ tasks:
                 );
             }
         }
-        // Options with templates in them are checked by the attempt.
-        if let Ok(options) = serde_json::from_value::<Options>(task.options.clone()) {
+        if let Some(options) = options::read::<Options>(task, &mut problems) {
             let late = task.late.iter().any(|pointer| pointer == "/roll/every");
             if let (Err(error), false) = (options.roll.every(), late) {
                 problems.push(Problem::new(["with", "roll", "every"], error));

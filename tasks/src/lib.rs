@@ -5,6 +5,7 @@ pub mod engine;
 pub mod etl;
 pub mod generate;
 pub mod land;
+mod options;
 pub mod places;
 pub mod report;
 pub mod shell;

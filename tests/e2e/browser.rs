@@ -78,3 +78,23 @@ fn the_api_keeps_to_its_document() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", project.read("daemon.log"));
 }
+
+#[test]
+fn an_editor_completes_and_checks_pipelines() {
+    let Some(modules) = tool("TIDEMILL_BROWSER") else { return };
+    let project = Project::shipped();
+    // The shipped project file is in the way of the one that `init` makes.
+    std::fs::remove_file(project.path("tidemill.yaml")).unwrap();
+    project.ok(&["init", "."]);
+    let editor = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/editor.mjs");
+    let pipelines = ["ecommerce", "ecommerce_nightly", "fan_in", "hello", "retries"];
+    let output = Command::new("node")
+        .arg(editor)
+        .arg(project.path(""))
+        .args(pipelines.map(|name| format!("pipelines/{name}.yaml")))
+        .env("TIDEMILL_BROWSER", modules)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}

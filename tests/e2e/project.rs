@@ -24,7 +24,9 @@ pub(crate) struct Said {
 impl Project {
     /// An empty directory.
     pub(crate) fn empty() -> Project {
-        Project { directory: TempDir::new().unwrap(), kv: "ecommerce_table".to_owned() }
+        // Not hidden: editors pass by hidden directories.
+        let directory = tempfile::Builder::new().prefix("tidemill-").tempdir().unwrap();
+        Project { directory, kv: "ecommerce_table".to_owned() }
     }
 
     pub(crate) fn new() -> Project {

@@ -168,3 +168,22 @@ fn a_run_is_watched_from_another_process() {
     let again = project.tidemill(&["watch", "-1"]);
     assert_eq!((again.code, again.out.contains("p ■ failed in")), (Some(1), true), "{again:?}");
 }
+
+#[test]
+fn what_has_changed_since_a_run() {
+    let project = Project::new();
+    let text = "name: p\nparams: {n: {type: integer, default: 1}}\ntasks:\n  a: {uses: shell, with: \
+                {run: 'echo ${{ params.n }}'}}\n";
+    project.write("p.yaml", text);
+    project.ok(&["run", "p.yaml"]);
+    let same = project.ok(&["plan", "p.yaml", "--diff", "latest"]).out;
+    assert!(same.starts_with("nothing differs from the definition of run "), "{same}");
+    project
+        .write("p.yaml", &format!("{text}  b: {{uses: shell, needs: [a], with: {{run: ls}}}}\n"));
+    let other = project.ok(&["plan", "p.yaml", "--set", "n=2", "--diff", "latest"]).out;
+    assert!(other.starts_with("param n: 1 -> 2\n"), "{other}");
+    assert!(other.contains("\n+  b: {uses: shell, needs: [a], with: {run: ls}}\n"), "{other}");
+    project.ok(&["run", "p.yaml", "--set", "n=2"]);
+    let runs = project.ok(&["show", "-1", "--diff", "-2"]).out;
+    assert!(runs.contains("- -> succeeded") && runs.contains("param n: 1 -> 2"), "{runs}");
+}

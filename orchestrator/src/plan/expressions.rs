@@ -197,8 +197,10 @@ impl<'a> Scope<'a> {
         } else {
             let names = Names::of(expression);
             for (range, what) in &names.unknown {
-                let message = format!("there is no {what} `{}`", &expression[range.clone()]);
-                let fault = Fault { range: range.clone(), message, help: None };
+                let word = &expression[range.clone()];
+                let message = format!("there is no {what} `{word}`");
+                let help = elsewhere(word).map(str::to_owned);
+                let fault = Fault { range: range.clone(), message, help };
                 found.push((Code::UnknownName, fault));
             }
             for chain in &names.chains {
@@ -275,9 +277,12 @@ impl<'a> Scope<'a> {
                 } else if self.tasks.contains_key(*root) {
                     Some(format!("did you mean `tasks.{root}`?"))
                 } else {
-                    did_you_mean(root, known).or_else(|| {
-                        Some("there are params, interval, run, env and tasks".to_owned())
-                    })
+                    elsewhere(root)
+                        .map(str::to_owned)
+                        .or_else(|| did_you_mean(root, known))
+                        .or_else(|| {
+                            Some("there are params, interval, run, env and tasks".to_owned())
+                        })
                 };
                 unknown(format!("nothing is called `{root}` here"), help)
             }
@@ -297,7 +302,13 @@ impl<'a> Scope<'a> {
             if self.broken.contains(*name) {
                 return None;
             }
-            let help = did_you_mean(name, self.tasks.keys().map(String::as_str));
+            // `tasks.load-orders.state` is a subtraction.
+            let begins =
+                |task: &&String| task.strip_prefix(*name).is_some_and(|r| r.starts_with('-'));
+            let help = match self.tasks.keys().find(begins) {
+                Some(task) => Some(format!("write tasks[\"{task}\"]")),
+                None => did_you_mean(name, self.tasks.keys().map(String::as_str)),
+            };
             return unknown(format!("there is no task `{name}`"), help);
         };
         if owner == Some(*name) {
@@ -429,6 +440,29 @@ pub(super) struct Late {
     pub(super) tasks: Vec<String>,
     /// Whether something is wrong that was reported.
     pub(super) damaged: bool,
+}
+
+/// What words of other tools are here.
+fn elsewhere(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "null" | "nil" | "undefined" => "write `none`",
+        "yes" | "on" | "TRUE" => "write `true`",
+        "no" | "off" | "FALSE" => "write `false`",
+        "ds" | "execution_date" | "logical_date" => "write `interval.date`",
+        "data_interval_start" => "write `interval.start`",
+        "data_interval_end" => "write `interval.end`",
+        "now" | "today" | "utcnow" => {
+            "what a run is about does not change when it is repeated: `interval.start`, `.end`, `.date`"
+        }
+        "always" | "success" | "failure" | "all_done" => {
+            "the key `trigger_rule` of a task says when it runs, given how others ended"
+        }
+        "succeeded" | "failed" | "skipped" | "cancelled" => "put the state in quotes",
+        "inputs" | "outputs" | "steps" | "needs" => {
+            "write `tasks.NAME.values.KEY` or `tasks.NAME.outputs.NAME.rows`"
+        }
+        _ => return None,
+    })
 }
 
 fn moved(fault: Fault, by: usize) -> Fault {

@@ -41,6 +41,7 @@ pub(super) fn plan(
     };
     let interval = planner.interval(&zone);
     let timetable = planner.timetable();
+    planner.default_timeout();
     let params = params::resolve(&mut planner);
     let mut scope = Scope::new(&planner, &params, &interval, &zone);
     let datasets = datasets::resolve(&mut planner, &mut scope);
@@ -137,6 +138,15 @@ impl Planner<'_> {
             self.problems.push(problem.in_file(file).help(help));
         }
         profile.clone()
+    }
+
+    fn default_timeout(&mut self) {
+        if self.spec.pipeline.defaults.timeout.is_some_and(|timeout| timeout.0.is_zero()) {
+            let path = ["defaults", "timeout"];
+            let span = self.spec.tree.place(&path);
+            let help = Some("leave it out for no limit".to_owned());
+            self.error(Code::OutOfRange, span, &path, tasks::NO_TIME, help);
+        }
     }
 
     fn timetable(&mut self) -> Option<Timetable> {

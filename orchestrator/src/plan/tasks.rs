@@ -14,6 +14,9 @@ use indexmap::IndexMap;
 use serde_json::Value;
 use std::collections::HashMap;
 
+/// What is wrong with `timeout: 0s`.
+pub(super) const NO_TIME: &str = "a timeout of nothing lets no attempt begin";
+
 /// A task of the plan, and what else is known of it while planning.
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -334,9 +337,8 @@ impl Drafter<'_, '_, '_> {
     fn timeout(&mut self) {
         if self.task.timeout.is_some_and(|timeout| timeout.0.is_zero()) {
             let span = self.entry.node.place(&["timeout"]);
-            let message = "a timeout of nothing lets no attempt begin".to_owned();
             let help = Some("leave it out for no limit".to_owned());
-            self.error(Code::OutOfRange, span, &["timeout"], message, help);
+            self.error(Code::OutOfRange, span, &["timeout"], NO_TIME.to_owned(), help);
         }
     }
 }

@@ -52,7 +52,31 @@ pub fn pipeline_schema(kinds: &Kinds) -> Value {
         own.extend(definitions);
     }
     add_patterns(&mut schema);
+    drop_blank_defaults(&mut schema);
     schema
+}
+
+/// Takes defaults away that say nothing, such as null: editors would write them down.
+fn drop_blank_defaults(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            if map.get("default").is_some_and(is_blank) {
+                map.remove("default");
+            }
+            map.values_mut().for_each(drop_blank_defaults);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_blank_defaults),
+        _ => {}
+    }
+}
+
+fn is_blank(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.values().all(is_blank),
+        _ => false,
+    }
 }
 
 /// What editors, which do not know our formats, can check of them.

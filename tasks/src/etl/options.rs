@@ -3,6 +3,7 @@
 use super::route::DUPLICATE;
 use crate::engine::sql::{Fault, check_expression, check_query, parameters};
 use crate::engine::{Columns, Memory, nearest};
+use crate::options;
 use indexmap::{IndexMap, IndexSet};
 use orchestrator::dataset::Scheme;
 use orchestrator::kind::{FilePlace, Files, Problem};
@@ -102,17 +103,9 @@ pub(super) fn query<'a>(text: &'a str, files: &'a Files) -> Option<Query<'a>> {
 
 /// What is wrong with a task.
 pub(super) fn check(task: &PlannedTask, files: &Files) -> Vec<Problem> {
-    let options: EtlOptions = match serde_path_to_error::deserialize(&task.options) {
-        Ok(options) => options,
-        // What the attempt will render may be of any type until then.
-        Err(_) if !task.late.is_empty() => return Vec::new(),
-        Err(error) => {
-            let path = error.path().iter().map(ToString::to_string);
-            let path = std::iter::once("with".to_owned()).chain(path);
-            return vec![Problem::new(path, error.inner().to_string())];
-        }
-    };
-    let mut checker = Checker { task, files, problems: Vec::new(), used: IndexSet::new() };
+    let mut problems = Vec::new();
+    let Some(options) = options::read::<EtlOptions>(task, &mut problems) else { return problems };
+    let mut checker = Checker { task, files, problems, used: IndexSet::new() };
     checker.check(&options);
     checker.problems
 }

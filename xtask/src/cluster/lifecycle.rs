@@ -68,7 +68,7 @@ impl Cluster {
             }
             let mut waiting: Vec<Server> = stage.to_vec();
             waiting.retain(|server| servers.contains(server));
-            self.wait_until_ready(waiting, &absent, start, patience)?;
+            self.wait_until_ready(waiting, &java, started, start, patience)?;
         }
         if servers.contains(&Server::NameNode) {
             self.make_directory(patience)?;
@@ -206,7 +206,8 @@ impl Cluster {
     fn wait_until_ready(
         &self,
         mut servers: Vec<Server>,
-        started: &[Server],
+        java: &Java,
+        started: &mut Vec<Server>,
         start: Instant,
         patience: Duration,
     ) -> Result<()> {
@@ -215,6 +216,12 @@ impl Cluster {
             for server in servers {
                 match probe::ready(server, &self.ports) {
                     Ok(()) => self.say_ready(server, started.contains(&server), start),
+                    // It ran before, and has ended meanwhile because it needs one that had ended.
+                    Err(_) if self.home.living(server).is_none() && !started.contains(&server) => {
+                        self.spawn(server, java)?;
+                        started.push(server);
+                        waiting.push(server);
+                    }
                     Err(error) => {
                         self.check_hope(server, &error, start, patience)?;
                         waiting.push(server);

@@ -1,0 +1,26 @@
+//! The options of a planned task as its kind reads them.
+
+use orchestrator::kind::Problem;
+use orchestrator::plan::PlannedTask;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// The options; `None` where one can't be read, which becomes a problem, unless the attempt is still to
+/// render some of them: they may be of any type until then.
+pub(crate) fn read<T: DeserializeOwned>(
+    task: &PlannedTask,
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
+    let none = json!({});
+    let options = if task.options.is_null() { &none } else { &task.options };
+    let error = match serde_path_to_error::deserialize::<&Value, T>(options) {
+        Ok(options) => return Some(options),
+        Err(error) => error,
+    };
+    if task.late.is_empty() {
+        let path = error.path().iter().map(ToString::to_string).filter(|step| step != ".");
+        let path = std::iter::once("with".to_owned()).chain(path);
+        problems.push(Problem::new(path, error.inner().to_string()));
+    }
+    None
+}
