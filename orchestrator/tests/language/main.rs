@@ -5,4 +5,5 @@ mod document;
 mod files;
 mod kinds;
 mod late;
+mod mistakes;
 mod properties;
