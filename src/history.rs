@@ -11,7 +11,8 @@ use jiff::tz::TimeZone;
 use orchestrator::duration;
 use orchestrator::event::RunEnd;
 use orchestrator::plan::Interval;
-use orchestrator::store::{RunFilter, RunRow, RunState, RunStatus, Store};
+use orchestrator::run::ownership;
+use orchestrator::store::{RunFilter, RunRow, RunStatus, Store};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -97,25 +98,11 @@ fn find(
     };
     let filter = RunFilter {
         pipeline: arguments.pipeline.clone(),
-        state: match arguments.state.map(State::status) {
-            None => None,
-            Some(RunStatus::Ended(end)) => Some(RunState::Ended(end)),
-            Some(RunStatus::Running | RunStatus::Crashed) => Some(RunState::Open),
-        },
         created: Some(created),
-        // Which of the open ones have a process the store does not know.
-        limit: Some(arguments.limit)
-            .filter(|_| arguments.state.is_none_or(|s| s.status().is_ended())),
+        limit: Some(arguments.limit),
         ..RunFilter::default()
     };
-    let rows = store.runs(&filter)?.into_iter().map(|row| {
-        let status = pipeline::status(&row, data_dir);
-        (row, status)
-    });
-    let fits = |(_, status): &(RunRow, RunStatus)| {
-        arguments.state.is_none_or(|state| state.status() == *status)
-    };
-    Ok(rows.filter(fits).take(arguments.limit).collect())
+    Ok(ownership::find_runs(store, data_dir, filter, arguments.state.map(State::status))?)
 }
 
 /// The last runs of each pipeline as bars, oldest first: their height is how long they took.

@@ -185,7 +185,7 @@ pub fn open_store(common: &Common) -> Result<(Store, PathBuf)> {
 
 /// A run's state as people see it.
 pub fn status(row: &RunRow, data_dir: &Path) -> RunStatus {
-    row.status(row.end.is_none() && ownership::is_alive(data_dir, &row.id))
+    ownership::status(data_dir, row)
 }
 
 /// The interval: its date where it is a day of its pipeline's zone `own`, of UTC or of the local

@@ -52,7 +52,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
         }
         return Ok(OK);
     }
-    let (_, state, times) = replay(&mut store, &row.id)?;
+    let (_, state, times) = replay(&mut store, &row.id, &records)?;
     let status = pipeline::status(&row, &data_dir).as_str();
     if arguments.output == Format::Json {
         let json = summary::json(&row.id, &row.pipeline, status, &state, &times);
@@ -83,21 +83,26 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
 }
 
 /// A run as its journal tells it.
-fn replay(store: &mut Store, id: &str) -> Result<(Restored, RunState, Timeline)> {
+fn replay(
+    store: &mut Store,
+    id: &str,
+    records: &[Record],
+) -> Result<(Restored, RunState, Timeline)> {
     let restored = pipeline::restore(&store.stored_run(id)?)?;
     let mut state = RunState::new(restored.plan.clone(), id, 1);
     let mut times = Timeline::default();
-    for record in store.events(id, 0)? {
+    for record in records {
         state.apply(&record.event)?;
-        times.record(&record);
+        times.record(record);
     }
     Ok((restored, state, times))
 }
 
 /// What differs between two runs: how each task went, and the definition.
 fn differences(store: &mut Store, old: &str, new: &str) -> Result<String> {
-    let ((before, old_state, old_times), (after, new_state, new_times)) =
-        (replay(store, old)?, replay(store, new)?);
+    let (old_records, new_records) = (store.events(old, 0)?, store.events(new, 0)?);
+    let (before, old_state, old_times) = replay(store, old, &old_records)?;
+    let (after, new_state, new_times) = replay(store, new, &new_records)?;
     let mut table = Table::new(&[
         ("task", Align::Left),
         ("state", Align::Left),

@@ -11,7 +11,6 @@ use orchestrator::figures;
 use orchestrator::plan::{Edge, EdgeReason, Plan, TriggerRule};
 use orchestrator::run::counters::{self, Counted};
 use orchestrator::run::{Phase, Restored, RunState, TaskState, Timeline, ownership};
-use orchestrator::store::RunState as StoredState;
 use orchestrator::store::{Record, RunFilter, RunRow, RunStatus, Store, Trigger};
 use std::collections::BTreeMap;
 
@@ -32,29 +31,17 @@ pub struct RunView {
 
 /// A run's state as people see it.
 pub fn status(site: &Site, row: &RunRow) -> RunStatus {
-    row.status(row.end.is_none() && ownership::is_alive(&site.data_dir, &row.id))
+    ownership::status(&site.data_dir, row)
 }
 
-/// Runs that a filter and a state choose, newest first. Which of the open ones have a process the
-/// store does not know: there are few of them, so that all are looked at.
+/// Runs that a filter and a state choose, newest first, with their states.
 pub fn find(
     site: &Site,
     store: &mut Store,
     filter: RunFilter,
     state: Option<RunStatus>,
 ) -> Result<Vec<(RunRow, RunStatus)>, Failure> {
-    let limit = filter.limit.unwrap_or(usize::MAX);
-    let filter = match state {
-        None => filter,
-        Some(RunStatus::Ended(end)) => RunFilter { state: Some(StoredState::Ended(end)), ..filter },
-        Some(_) => RunFilter { state: Some(StoredState::Open), limit: None, ..filter },
-    };
-    let rows = store.runs(&filter)?.into_iter().map(|row| {
-        let status = status(site, &row);
-        (row, status)
-    });
-    let fits = |(_, status): &(RunRow, RunStatus)| state.is_none_or(|state| state == *status);
-    Ok(rows.filter(fits).take(limit).collect())
+    Ok(ownership::find_runs(store, &site.data_dir, filter, state)?)
 }
 
 /// Who has asked for a run, as the end of a sentence.

@@ -1,6 +1,7 @@
 //! Who owns a run: an operating-system lock on `runs/<id>/lock`, held as long as the process
 //! lives. A stopped process or a stepped clock cannot lose it, and a dead one is seen at once.
 
+use crate::store::{RunFilter, RunRow, RunState, RunStatus, Store, StoreError};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::fd::AsFd;
@@ -66,6 +67,33 @@ pub fn is_alive(data_dir: &Path, run: &str) -> bool {
         return false;
     };
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+/// A run's state as people see it.
+pub fn status(data_dir: &Path, row: &RunRow) -> RunStatus {
+    row.status(row.end.is_none() && is_alive(data_dir, &row.id))
+}
+
+/// The runs that a filter and a state choose, newest first. Which of the open ones have a process the
+/// store does not know: there are few of them, so that all are looked at.
+pub fn find_runs(
+    store: &mut Store,
+    data_dir: &Path,
+    filter: RunFilter,
+    state: Option<RunStatus>,
+) -> Result<Vec<(RunRow, RunStatus)>, StoreError> {
+    let limit = filter.limit.unwrap_or(usize::MAX);
+    let filter = match state {
+        None => filter,
+        Some(RunStatus::Ended(end)) => RunFilter { state: Some(RunState::Ended(end)), ..filter },
+        Some(_) => RunFilter { state: Some(RunState::Open), limit: None, ..filter },
+    };
+    let rows = store.runs(&filter)?.into_iter().map(|row| {
+        let status = status(data_dir, &row);
+        (row, status)
+    });
+    let fits = |(_, status): &(RunRow, RunStatus)| state.is_none_or(|state| state == *status);
+    Ok(rows.filter(fits).take(limit).collect())
 }
 
 #[cfg(test)]

@@ -40,10 +40,6 @@ impl RunStatus {
             RunStatus::Crashed => "crashed",
         }
     }
-
-    pub const fn is_ended(self) -> bool {
-        matches!(self, RunStatus::Ended(_))
-    }
 }
 
 impl RunRow {

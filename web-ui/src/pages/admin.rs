@@ -16,7 +16,7 @@ use ingestion::Topic;
 use jiff::{SignedDuration, Timestamp};
 use orchestrator::figures::{count, exact, quantile};
 use orchestrator::scheduler::Why;
-use orchestrator::store::{QueryRow, RunStatus, Store};
+use orchestrator::store::{QueryRow, RunRow, RunStatus, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -69,6 +69,8 @@ fn view(site: &Site, store: &mut Store, taste: Taste) -> Result<Admin, Failure> 
     let clock = &chrome.clock;
     let since = clock.now.checked_sub(DAY).unwrap_or(Timestamp::MIN);
     let came_in = store.ingestion(since)?;
+    let mut at_work = store.open_runs()?;
+    at_work.retain(|run| runs::status(site, run) == RunStatus::Running);
     let queries = store.queries(since, MOST_QUERIES)?;
     let left_out = store.left_out(since, 1000)?;
     let mut missed: u64 = 0;
@@ -126,7 +128,7 @@ fn view(site: &Site, store: &mut Store, taste: Taste) -> Result<Admin, Failure> 
             ("Queries, last 24 h", exact(queries.len() as u64)),
             ("Stored", bytes(total)),
         ],
-        topics: ingestion::topics(site, store, &came_in, clock)?,
+        topics: ingestion::topics(site, store, &came_in, &at_work, clock),
         queries_note: queries_note(&queries),
         queries: by_text(&queries),
         storage_note: match site.storage.free(site) {
@@ -142,7 +144,7 @@ fn view(site: &Site, store: &mut Store, taste: Taste) -> Result<Admin, Failure> 
                 name,
             })
             .collect(),
-        daemon: daemon(site, store, since, missed, waited, clock)?,
+        daemon: daemon(site, store, since, (missed, waited), &at_work, clock)?,
         chrome,
     })
 }
@@ -208,8 +210,8 @@ fn daemon(
     site: &Site,
     store: &mut Store,
     since: Timestamp,
-    missed: u64,
-    waited: u64,
+    (missed, waited): (u64, u64),
+    at_work: &[RunRow],
     clock: &Clock,
 ) -> Result<Vec<(&'static str, String, Markup)>, Failure> {
     let note = |text: String| Markup::new().text(&text);
@@ -231,18 +233,11 @@ fn daemon(
     let all: u64 = store.tally()?.iter().map(|(_, _, count)| count).sum();
     rows.push(("Journal", bytes(journal), note(plural(usize::try_from(all).unwrap_or(0), "run"))));
     let mut links = Markup::new();
-    let mut running = 0;
-    for run in store.open_runs()? {
-        if runs::status(site, &run) != RunStatus::Running {
-            continue;
-        }
-        running += 1;
-        if running <= 10 {
-            links = if links.is_empty() { links } else { links.text(", ") };
-            links = links.link(&format!("/runs/{}", run.id), &run.pipeline);
-        }
+    for run in at_work.iter().take(10) {
+        links = if links.is_empty() { links } else { links.text(", ") };
+        links = links.link(&format!("/runs/{}", run.id), &run.pipeline);
     }
-    rows.push(("Runs now", exact(running), links));
+    rows.push(("Runs now", exact(at_work.len() as u64), links));
     Ok(rows)
 }
 

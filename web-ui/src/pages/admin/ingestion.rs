@@ -1,15 +1,14 @@
 //! How fast messages come in by topics, and how far they have been landed.
 
 use crate::Site;
-use crate::failure::Failure;
-use crate::runs::{self, RunView};
+use crate::runs::RunView;
 use crate::words::Clock;
 use jiff::Timestamp;
 use orchestrator::dataset::{DatasetName, Scheme};
 use orchestrator::event::Offsets;
 use orchestrator::figures::exact;
 use orchestrator::run::{Phase, TaskState};
-use orchestrator::store::{Ingestion, RunStatus, Store};
+use orchestrator::store::{Ingestion, RunRow, RunStatus, Store};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Runs at work that are looked at.
@@ -54,11 +53,11 @@ pub fn topics(
     site: &Site,
     store: &mut Store,
     came_in: &[Ingestion],
+    at_work: &[RunRow],
     clock: &Clock,
-) -> Result<Vec<Topic>, Failure> {
-    let open = store.open_runs()?;
-    let at_work = open.iter().filter(|run| runs::status(site, run) == RunStatus::Running);
-    let mut ids: BTreeSet<&str> = at_work.take(MOST_RUNS).map(|run| run.id.as_str()).collect();
+) -> Vec<Topic> {
+    let mut ids: BTreeSet<&str> =
+        at_work.iter().take(MOST_RUNS).map(|run| run.id.as_str()).collect();
     ids.extend(came_in.iter().flat_map(|topic| &topic.runs).map(String::as_str));
     let mut flows = BTreeMap::new();
     for id in ids {
@@ -69,7 +68,7 @@ pub fn topics(
     }
     let none = Flows::default();
     let row = |topic: &Ingestion| row(topic, flows.get(&topic.topic).unwrap_or(&none), clock);
-    Ok(came_in.iter().map(row).collect())
+    came_in.iter().map(row).collect()
 }
 
 /// Finds what a run does with topics, where nothing newer is known.
