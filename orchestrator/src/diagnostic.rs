@@ -111,6 +111,8 @@ codes! {
     BadOption = "bad-option",
     UnusedParam = "unused-param",
     UnusedDataset = "unused-dataset",
+    /// An output that no task reads, while one reads a dataset of a similar name that none writes.
+    UnusedOutput = "unused-output",
     /// A defect of tidemill itself.
     Internal = "internal",
 }

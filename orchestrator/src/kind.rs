@@ -3,10 +3,12 @@
 use crate::attempt::{Attempt, Outcome, TaskError};
 use crate::dataset::{DatasetName, Scheme};
 use crate::plan::PlannedTask;
+use crate::schema::Schema;
 use async_trait::async_trait;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// One kind of task: what `uses:` names.
@@ -40,9 +42,16 @@ pub trait Kind: Send + Sync + 'static {
 
     /// What is wrong with a planned task beyond its options' schema. Does no work: no file, no
     /// connection. `files` holds what [`Kind::refer`] read. Options with a template that only the
-    /// attempt can render (listed in `task.late`) still hold its text.
-    fn check(&self, _task: &PlannedTask, _files: &Files) -> Vec<Problem> {
+    /// attempt can render (listed in `task.late`) still hold its text. `known` are the columns of
+    /// its inputs.
+    fn check(&self, _task: &PlannedTask, _files: &Files, _known: &Known) -> Vec<Problem> {
         Vec::new()
+    }
+
+    /// The columns of the outputs, where they can be told before the task runs: of an output that is
+    /// added to they can't, since others may be there.
+    fn columns(&self, _task: &PlannedTask, _files: &Files, _known: &Known) -> Known {
+        Known::new()
     }
 
     /// Does the work. Returns when it is done, or soon after `attempt.cancel` fires.
@@ -51,6 +60,12 @@ pub trait Kind: Send + Sync + 'static {
 
 /// Texts of the files that a pipeline refers to, by their path as written there.
 pub type Files = IndexMap<String, String>;
+
+/// The columns of a dataset: their types, in words of the kinds' own, by the columns' names.
+pub type Columns = IndexMap<String, String>;
+
+/// The columns of a task's inputs or outputs, by their names, as far as they are known.
+pub type Known = HashMap<String, Columns>;
 
 /// What is wrong with a task's options, found by its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,19 +172,32 @@ pub enum Write {
 
 /// The kinds that a pipeline may use: one explicit list, passed in, never global.
 #[derive(Clone, Default)]
-pub struct Kinds(Vec<Arc<dyn Kind>>);
+pub struct Kinds {
+    kinds: Vec<Arc<dyn Kind>>,
+    profile: Option<Arc<Schema>>,
+}
 
 impl Kinds {
     pub fn new(kinds: Vec<Arc<dyn Kind>>) -> Self {
-        Kinds(kinds)
+        Kinds { kinds, profile: None }
+    }
+
+    /// With the JSON Schema of what a profile may say to them.
+    #[must_use]
+    pub fn with_profile(self, schema: &schemars::Schema) -> Self {
+        Kinds { profile: Some(Arc::new(Schema::new(schema))), ..self }
     }
 
     pub fn get(&self, name: &str) -> Option<&Arc<dyn Kind>> {
-        self.0.iter().find(|kind| kind.name() == name)
+        self.kinds.iter().find(|kind| kind.name() == name)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Kind>> {
-        self.0.iter()
+        self.kinds.iter()
+    }
+
+    pub(crate) fn profile(&self) -> Option<&Schema> {
+        self.profile.as_deref()
     }
 }
 

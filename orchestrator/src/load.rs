@@ -6,7 +6,7 @@
 use crate::diagnostic::{self, Code, Diagnostic, Problems, Sources};
 use crate::kind::{Files, Kinds};
 use crate::plan::{self, Leeway, Plan, PlanRequest};
-use crate::project::{Project, find_project};
+use crate::project::{PROJECT_FILE, Project, check_profiles, find_project};
 use crate::schema::nearest;
 use crate::spec::{self, Param};
 use crate::template::{self, Names, Part};
@@ -235,19 +235,31 @@ struct Loaded {
 
 fn read(path: &Path, kinds: &Kinds) -> Result<Loaded, Problems> {
     let shown = path.display().to_string();
-    let text = read_filled(path, &shown)?;
+    if path.file_name().is_some_and(|name| name == PROJECT_FILE) {
+        let message = format!("`{shown}` is the project file, not a pipeline");
+        let problem = Diagnostic::error(Code::FileUnreadable, message)
+            .in_file(shown)
+            .help("name a pipeline; the project file is checked with it");
+        return Err(Problems { diagnostics: vec![problem], sources: Sources::new() });
+    }
+    let text = read_filled(path, &shown, "`tidemill init` makes a first pipeline")?;
     let project = find_project(path)?;
     let dir = path.parent().unwrap_or(Path::new("")).to_owned();
     let mut find = |name: &str| {
         let path = dir.join(name);
-        read_filled(&path, &path.display().to_string()).map_err(|mut problems| {
+        let help = "write something in it, or remove its name here";
+        read_filled(&path, &path.display().to_string(), help).map_err(|mut problems| {
             let problem = problems.diagnostics.swap_remove(0);
             let is_missing = problem.code == Code::FileNotFound;
             Box::new(if is_missing { problem.help(near_file(&dir, name)) } else { problem })
         })
     };
     let env = |name: &str| std::env::var(name).ok();
-    assemble(SourceText { path: shown, text }, project, kinds, &mut find, &env)
+    let profiles = project.file.as_ref().zip(kinds.profile());
+    let wrong = profiles.map(|(file, schema)| check_profiles(file, schema));
+    let mut loaded = assemble(SourceText { path: shown, text }, project, kinds, &mut find, &env)?;
+    loaded.problems.extend(wrong.into_iter().flatten());
+    Ok(loaded)
 }
 
 fn assemble(
@@ -389,43 +401,55 @@ fn variables(tree: &Node) -> HashSet<String> {
 
 /// A file's text, or what is wrong with it. `shown` is its name in messages.
 pub(crate) fn read_text(path: &Path, shown: &str) -> Result<String, Problems> {
-    let problem = |code, message: String, text: String, at: usize| Problems {
-        diagnostics: vec![Diagnostic::error(code, message).at(shown, at..at)],
+    let problem = |code, message: String, text: String, at: usize, help: &str| Problems {
+        diagnostics: vec![Diagnostic::error(code, message).at(shown, at..at).help(help)],
         sources: Sources::from([(shown.to_owned(), text)]),
     };
-    let plain = |code, message| Problems {
-        diagnostics: vec![Diagnostic::error(code, message).in_file(shown)],
+    let plain = |code, message, help: Option<&str>| Problems {
+        diagnostics: vec![
+            Diagnostic::error(code, message).in_file(shown).maybe_help(help.map(str::to_owned)),
+        ],
         sources: Sources::new(),
     };
     let unreadable = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => plain(Code::FileNotFound, format!("there is no file `{shown}`")),
-        _ => plain(Code::FileUnreadable, format!("can't read `{shown}`: {error}")),
+        ErrorKind::NotFound => {
+            plain(Code::FileNotFound, format!("there is no file `{shown}`"), None)
+        }
+        ErrorKind::PermissionDenied => plain(
+            Code::FileUnreadable,
+            format!("can't read `{shown}`: {error}"),
+            Some("whoever runs tidemill must be allowed to read it"),
+        ),
+        _ => plain(Code::FileUnreadable, format!("can't read `{shown}`: {error}"), None),
     };
     let metadata = std::fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
         let what = if metadata.is_dir() { "a directory" } else { "no regular file" };
-        return Err(plain(Code::FileUnreadable, format!("`{shown}` is {what}")));
+        let help = Some("name a file of text");
+        return Err(plain(Code::FileUnreadable, format!("`{shown}` is {what}"), help));
     }
     if metadata.len() > yaml::MAX_BYTES {
         let megabytes = yaml::MAX_BYTES >> 20;
         let message = format!("`{shown}` is larger than {megabytes} MB");
-        return Err(plain(Code::FileTooLarge, message));
+        let help = Some("data belongs into datasets; a long pipeline can be divided into several");
+        return Err(plain(Code::FileTooLarge, message, help));
     }
     let bytes = std::fs::read(path).map_err(unreadable)?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
         let message = format!("`{shown}` is not UTF-8 text");
-        problem(Code::NotUtf8, message, text, at)
+        let help = "save it as UTF-8: `iconv -t utf-8`, or the encoding in the editor's status bar";
+        problem(Code::NotUtf8, message, text, at, help)
     })?;
     Ok(text)
 }
 
 /// [`read_text`] of a file that must not be blank.
-fn read_filled(path: &Path, shown: &str) -> Result<String, Problems> {
+fn read_filled(path: &Path, shown: &str, help: &str) -> Result<String, Problems> {
     let text = read_text(path, shown)?;
     if text.trim_start_matches('\u{feff}').trim().is_empty() {
-        let problem = Diagnostic::error(Code::FileEmpty, format!("`{shown}` is empty"));
+        let problem = Diagnostic::error(Code::FileEmpty, format!("`{shown}` is empty")).help(help);
         let diagnostics = vec![problem.at(shown, 0..0)];
         return Err(Problems { diagnostics, sources: Sources::from([(shown.to_owned(), text)]) });
     }

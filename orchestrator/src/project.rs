@@ -50,6 +50,18 @@ pub struct ProjectFile {
     pub profiles: IndexMap<String, Map<String, Value>>,
 }
 
+/// What of the profiles' settings does not fit their schema.
+pub(crate) fn check_profiles(file: &SourceText, schema: &Schema) -> Vec<Diagnostic> {
+    let Ok((tree, _)) = yaml::parse(&file.path, &file.text) else { return Vec::new() };
+    let profiles = tree.get("profiles").and_then(yaml::Node::as_map).unwrap_or_default();
+    let check = |profile: &yaml::Entry| {
+        let name = format!("the profile `{}`", profile.key);
+        let whole = Whole { name: &name, key: "setting" };
+        schema.check(&file.path, &profile.node, &["profiles", &profile.key], &whole).diagnostics
+    };
+    profiles.iter().flat_map(check).collect()
+}
+
 /// The project that a file or directory belongs to: that of the nearest `tidemill.yaml` in it or
 /// above.
 pub fn find_project(start: &Path) -> Result<Project, Problems> {

@@ -15,7 +15,7 @@ mod compile;
 pub mod format;
 mod words;
 
-pub use words::{did_you_mean, nearest};
+pub use words::{did_you_mean, instead_of, nearest};
 
 /// A compiled schema.
 #[derive(Debug)]

@@ -141,7 +141,7 @@ pub struct Dataset {
 #[serde(deny_unknown_fields)]
 pub struct Task {
     /// The kind of task.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1), extend("format" = "plain"))]
     pub uses: String,
     /// Options of the kind. Texts in it may hold expressions: `${{ params.rows }}`.
     #[serde(default)]
@@ -164,6 +164,7 @@ pub struct Task {
     pub outputs: IndexMap<String, DatasetName>,
     /// Tasks to wait for, beside those whose datasets it reads.
     #[serde(default)]
+    #[schemars(with = "Vec<PlainText>")]
     pub needs: Vec<String>,
     /// A condition: where it is false, the task is skipped. An expression, with or without
     /// `${{ }}` around it, or `true` or `false`.
@@ -211,9 +212,11 @@ pub struct RetrySpec {
 pub struct Schedule {
     /// Five fields as in a crontab: `30 2 * * *`.
     #[serde(default)]
+    #[schemars(with = "Option<PlainText>")]
     pub cron: Option<String>,
     /// The time zone of `cron`, such as `Europe/Berlin`; UTC where left out.
     #[serde(default)]
+    #[schemars(with = "Option<PlainText>")]
     pub timezone: Option<String>,
     /// A fixed pace, such as `15m`.
     #[serde(default)]
@@ -258,6 +261,12 @@ pub enum CatchUp {
 #[schemars(inline, extend("format" = "dataset", "examples" = ["table:orders"]))]
 #[expect(dead_code, reason = "stands for DatasetName in schemas only")]
 struct DatasetText(String);
+
+/// The schema of a text in which no expression can stand.
+#[derive(JsonSchema)]
+#[schemars(inline, extend("format" = "plain"))]
+#[expect(dead_code, reason = "stands for texts in schemas only")]
+struct PlainText(String);
 
 /// The schema of a condition.
 #[derive(JsonSchema)]

@@ -4,6 +4,8 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
+use crate::engine::offline::Offline;
+use crate::engine::sql::{check_expression, missing};
 use crate::engine::{Engine, Memory};
 use crate::options;
 use crate::places::Places;
@@ -13,7 +15,7 @@ use async_trait::async_trait;
 use indexmap::IndexMap;
 use orchestrator::attempt::{Attempt, Outcome, TaskError};
 use orchestrator::dataset::Scheme;
-use orchestrator::kind::{self, Kind, Port, Ports, Problem, Write};
+use orchestrator::kind::{self, Columns, Kind, Known, Port, Ports, Problem, Write};
 use orchestrator::plan::PlannedTask;
 use rows::Rows;
 use serde::Deserialize;
@@ -136,13 +138,14 @@ tasks:
         }
     }
 
-    fn check(&self, task: &PlannedTask, _files: &kind::Files) -> Vec<Problem> {
+    fn check(&self, task: &PlannedTask, _files: &kind::Files, known: &Known) -> Vec<Problem> {
         let mut problems = Vec::new();
         // Options with templates in them are checked by the attempt.
         if let Some(options) = options::read::<Options>(task, &mut problems)
             && task.late.is_empty()
         {
             problems.extend(options.problems());
+            problems.extend(options.unknown_columns(known.get(INPUT)));
         }
         for (name, output) in &task.outputs {
             if output.write != Write::Merge {
@@ -165,6 +168,38 @@ tasks:
 }
 
 impl Options {
+    /// Columns that the input does not have, if its columns are known; and the condition.
+    fn unknown_columns(&self, known: Option<&Columns>) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let row_key = self.row_key.iter().enumerate();
+        let row_key =
+            row_key.map(|(at, column)| (vec!["row_key".to_owned(), at.to_string()], column));
+        let families = self.families.iter().flat_map(|(family, columns)| {
+            let place = |at: usize| vec!["families".to_owned(), family.clone(), at.to_string()];
+            columns.iter().enumerate().map(move |(at, column)| (place(at), column))
+        });
+        for (path, column) in row_key.chain(families) {
+            let path = std::iter::once("with".to_owned()).chain(path);
+            if let Some(known) = known.filter(|known| !known.contains_key(column)) {
+                let (message, help) = missing("column", column, known.keys().map(String::as_str));
+                let message = format!("the input has {message}");
+                problems.push(Problem { help, ..Problem::new(path, message) });
+            }
+        }
+        if let Some(condition) = &self.condition {
+            let offline = Offline::new(&Known::new());
+            let over = |known| offline.condition(condition, known, &self.parameters);
+            let fault = check_expression(condition).err().or_else(|| known.and_then(over));
+            if let Some(fault) = fault {
+                let at = condition[..fault.range.start].chars().count() + 1;
+                let message = format!("{} (at character {at})", fault.message);
+                let problem = Problem::new(["with", "where"], message);
+                problems.push(Problem { help: fault.help, ..problem });
+            }
+        }
+        problems
+    }
+
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut problem = |path: &[&str], message: String| {

@@ -7,6 +7,7 @@ pub mod columns;
 pub mod errors;
 pub(crate) mod input;
 mod memory;
+pub(crate) mod offline;
 pub mod query;
 pub(crate) mod scan;
 pub mod sql;
@@ -96,7 +97,7 @@ impl Engine {
         config
     }
 
-    #[cfg(test)]
+    /// A session that computes nothing, or little.
     pub(crate) fn bare_session(&self) -> SessionContext {
         SessionContext::new_with_config(self.config())
     }

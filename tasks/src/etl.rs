@@ -20,7 +20,7 @@ use async_trait::async_trait;
 pub use options::EtlOptions;
 use orchestrator::attempt::{Attempt, Outcome, TaskError};
 use orchestrator::dataset::Scheme;
-use orchestrator::kind::{Files, Kind, Port, Ports, Problem};
+use orchestrator::kind::{Files, Kind, Known, Port, Ports, Problem};
 use orchestrator::plan::PlannedTask;
 use serde_json::Value;
 use std::sync::Arc;
@@ -80,8 +80,12 @@ impl Kind for Etl {
         }
     }
 
-    fn check(&self, task: &PlannedTask, files: &Files) -> Vec<Problem> {
-        options::check(task, files)
+    fn check(&self, task: &PlannedTask, files: &Files, known: &Known) -> Vec<Problem> {
+        options::check(task, files, known)
+    }
+
+    fn columns(&self, task: &PlannedTask, files: &Files, known: &Known) -> Known {
+        options::columns(task, files, known)
     }
 
     async fn run(&self, attempt: &Attempt) -> Result<Outcome, TaskError> {

@@ -12,15 +12,17 @@ mod plan;
 mod random;
 mod source;
 
+use self::batch::{order_schema, truth_schema};
 use self::options::{Options, TRUTH};
 use self::orders::{Orders, Pattern, Settings};
 use self::output::{Content, Job, Writing};
 use self::plan::{DEFECTS, Plan, Tally};
+use crate::engine::offline::columns_of;
 use crate::places::Places;
 use async_trait::async_trait;
 use orchestrator::attempt::{Attempt, Outcome, TaskError};
 use orchestrator::dataset::Scheme;
-use orchestrator::kind::{Files, Kind, Port, Ports, Problem};
+use orchestrator::kind::{Files, Kind, Known, Port, Ports, Problem, Write};
 use orchestrator::plan::PlannedTask;
 use serde_json::{Map, Value, json};
 use std::ops::Range;
@@ -85,7 +87,7 @@ impl Kind for Generate {
         }
     }
 
-    fn check(&self, task: &PlannedTask, _files: &Files) -> Vec<Problem> {
+    fn check(&self, task: &PlannedTask, _files: &Files, _known: &Known) -> Vec<Problem> {
         let outputs: Vec<&str> = order_outputs(task.outputs.keys());
         let Some(options) = known_options(task) else {
             return Vec::new();
@@ -94,6 +96,13 @@ impl Kind for Generate {
         problems.extend(options.until().err());
         problems.extend(options.split(&outputs).err().unwrap_or_default());
         problems
+    }
+
+    fn columns(&self, task: &PlannedTask, _files: &Files, _known: &Known) -> Known {
+        let overwritten =
+            task.outputs.iter().filter(|(_, output)| output.write == Write::Overwrite);
+        let schema = |name: &str| if name == TRUTH { truth_schema() } else { order_schema() };
+        overwritten.map(|(name, _)| (name.clone(), columns_of(&schema(name)))).collect()
     }
 
     async fn run(&self, attempt: &Attempt) -> Result<Outcome, TaskError> {

@@ -11,19 +11,21 @@ mod sink;
 mod tests;
 
 use crate::engine::Columns;
+use crate::engine::offline::columns_of;
 use crate::options;
 use crate::places::Places;
-use crate::places::topics::Format;
+use crate::places::topics::{Content, Format};
 use async_trait::async_trait;
-use columns::METADATA;
+use columns::{Layout, METADATA};
 use indexmap::IndexMap;
 use orchestrator::attempt::{Attempt, Outcome, TaskError};
 use orchestrator::dataset::Scheme;
-use orchestrator::kind::{self, Kind, Port, Ports, Problem, Write};
+use orchestrator::kind::{self, Kind, Known, Port, Ports, Problem, Write};
 use orchestrator::plan::PlannedTask;
 use plain_files::FileFormat;
 use serde::Deserialize;
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::Duration;
 
 const INPUT: &str = "topic";
@@ -87,6 +89,23 @@ impl RollOptions {
             .filter(|every| !every.is_zero())
             .ok_or_else(|| format!("`{}` is not a duration; write it as `30s` or `5m`", self.every))
     }
+}
+
+/// What the table of a task will consist of, if the columns of the messages are known and nothing
+/// else is in it.
+fn layout(
+    task: &PlannedTask,
+    options: &Options,
+    known: &Known,
+) -> Option<Result<Option<Layout>, TaskError>> {
+    let (_, output) = task.outputs.iter().find(|(name, _)| *name != DEAD_LETTERS)?;
+    if output.dataset.scheme() != Scheme::Table || output.write != Write::Overwrite {
+        return None;
+    }
+    let names = known.get(INPUT)?.keys().cloned().collect();
+    let content = Content { format: Format::default(), columns: names };
+    let constants = Arc::new(options.add.clone());
+    Some(Layout::new(Some(&content), None, &options.columns, &constants, options.metadata))
 }
 
 #[async_trait]
@@ -166,8 +185,8 @@ tasks:
         }
     }
 
-    fn check(&self, task: &PlannedTask, _files: &kind::Files) -> Vec<Problem> {
-        let mut problems = Vec::new();
+    fn check(&self, task: &PlannedTask, _files: &kind::Files, known: &Known) -> Vec<Problem> {
+        let mut problems = options::check_conditions(task);
         let rows = || task.outputs.iter().filter(|(name, _)| *name != DEAD_LETTERS);
         let count = rows().count();
         if count != 1 {
@@ -204,8 +223,19 @@ tasks:
                 let message = format!("`{name}` is the name of a column of `metadata: true`");
                 problems.push(Problem::new(["with", "add", name.as_str()], message));
             }
+            if let Some(Err(error)) = layout(task, &options, known) {
+                problems.push(Problem::new(["with", "columns"], error.to_string()));
+            }
         }
         problems
+    }
+
+    fn columns(&self, task: &PlannedTask, _files: &kind::Files, known: &Known) -> Known {
+        let options = options::read::<Options>(task, &mut Vec::new());
+        let layout = options.and_then(|options| layout(task, &options, known)?.ok().flatten());
+        let columns = layout.map(|layout| columns_of(&layout.schema));
+        let rows = task.outputs.keys().find(|name| *name != DEAD_LETTERS);
+        rows.cloned().zip(columns).into_iter().collect()
     }
 
     async fn run(&self, attempt: &Attempt) -> Result<Outcome, TaskError> {

@@ -29,6 +29,7 @@ pub fn kinds(guard: Option<Vec<String>>) -> Kinds {
         Arc::new(shell::Shell::new(guard)),
         Arc::new(stream::Stream),
     ])
+    .with_profile(&schemars::schema_for!(places::ProfileSettings))
 }
 
 /// What the places of a profile know of datasets.

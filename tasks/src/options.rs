@@ -1,5 +1,6 @@
 //! The options of a planned task as its kind reads them.
 
+use crate::engine::sql::check_expression;
 use orchestrator::kind::Problem;
 use orchestrator::plan::PlannedTask;
 use serde::de::DeserializeOwned;
@@ -23,4 +24,18 @@ pub(crate) fn read<T: DeserializeOwned>(
         problems.push(Problem::new(path, error.inner().to_string()));
     }
     None
+}
+
+/// The conditions of `write: replace_where` that are not SQL.
+pub(crate) fn check_conditions(task: &PlannedTask) -> Vec<Problem> {
+    let conditions = task.outputs.iter().filter_map(|(name, output)| {
+        let condition = output.replace_where.as_ref().filter(|text| !text.contains("${{"))?;
+        let fault = check_expression(condition).err()?;
+        let message = format!(
+            "the `where` of `{}` is no condition in SQL: {}",
+            output.dataset, fault.message
+        );
+        Some(Problem::new(["outputs", name], message).help(format!("it is: {condition}")))
+    });
+    conditions.collect()
 }

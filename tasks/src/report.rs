@@ -25,8 +25,9 @@ mod yaml;
 
 use self::dashboard::Dashboard;
 use self::page::{Made, MadeFrom};
-use self::query::{Known, Query};
+use self::query::{Names, Query};
 use self::render::{Answer, Answers};
+use crate::engine::offline::Offline;
 use crate::engine::sql::plan;
 use crate::engine::{Engine, sql_error};
 use crate::places::Places;
@@ -39,7 +40,7 @@ use jiff::Timestamp;
 use orchestrator::attempt::{Attempt, Outcome, TaskError};
 use orchestrator::dataset::Scheme;
 use orchestrator::event::Published;
-use orchestrator::kind::{Files, Kind, Port, Ports, Problem};
+use orchestrator::kind::{Files, Kind, Known, Port, Ports, Problem};
 use orchestrator::plan::PlannedTask;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -112,7 +113,7 @@ impl Kind for Report {
         }
     }
 
-    fn check(&self, task: &PlannedTask, files: &Files) -> Vec<Problem> {
+    fn check(&self, task: &PlannedTask, files: &Files, known: &Known) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (name, value) in task.options["parameters"].as_object().into_iter().flatten() {
             if value.is_array() || value.is_object() || value.is_null() {
@@ -129,9 +130,12 @@ impl Kind for Report {
         }
         let inputs: Vec<&str> = task.inputs.keys().map(String::as_str).collect();
         let parameters = task.options["parameters"].as_object().into_iter().flatten();
-        let parameters: Vec<&str> = parameters.map(|(name, _)| name.as_str()).collect();
-        let known = Known { inputs: &inputs, parameters: &parameters };
-        problems.extend(dashboard::read(path, files, known).err().unwrap_or_default());
+        let parameters = parameters.map(|(name, value)| (name.clone(), value.clone())).collect();
+        // A parameter that only the attempt knows may be of any type.
+        let known = if task.late.is_empty() { known } else { &Known::new() };
+        let columns = Offline::new(known);
+        let names = Names { inputs: &inputs, parameters: &parameters, columns: &columns };
+        problems.extend(dashboard::read(path, files, names).err().unwrap_or_default());
         problems
     }
 
@@ -174,9 +178,9 @@ impl Kind for Report {
 fn read(attempt: &Attempt, options: &Options) -> Result<Dashboard, TaskError> {
     let path = &options.dashboard;
     let inputs: Vec<&str> = attempt.inputs.keys().map(String::as_str).collect();
-    let parameters: Vec<&str> = options.parameters.keys().map(String::as_str).collect();
-    let known = Known { inputs: &inputs, parameters: &parameters };
-    dashboard::read(path, &attempt.files, known).map_err(|problems| {
+    let columns = Offline::new(&Known::new());
+    let names = Names { inputs: &inputs, parameters: &options.parameters, columns: &columns };
+    dashboard::read(path, &attempt.files, names).map_err(|problems| {
         let messages: Vec<String> = problems.into_iter().map(|problem| problem.message).collect();
         TaskError::permanent(format!("{path}: {}", messages.join("; ")))
     })

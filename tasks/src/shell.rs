@@ -10,13 +10,14 @@ use async_trait::async_trait;
 use indexmap::IndexMap;
 use orchestrator::attempt::{Attempt, Outcome, TaskError};
 use orchestrator::dataset::Scheme;
-use orchestrator::kind::{Files, Kind, Port, Ports, Problem};
+use orchestrator::kind::{Files, Kind, Known, Port, Ports, Problem};
 use orchestrator::plan::PlannedTask;
 use process::{Ended, Running};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -44,6 +45,22 @@ struct Options {
     env: IndexMap<String, Scalar>,
     /// Exit codes that are worth a retry. By default all but 0, 126 and 127.
     retry_exit_codes: Option<Vec<u8>>,
+}
+
+/// Names that are the same in capitals, and so would be one variable.
+fn clashing<'a>(part: &str, names: impl Iterator<Item = &'a String>) -> Vec<Problem> {
+    let mut seen: HashMap<String, &str> = HashMap::new();
+    let mut problems = Vec::new();
+    for name in names {
+        if let Some(other) = seen.insert(name.to_uppercase(), name) {
+            let message = format!("`{name}` and `{other}` would be the same variable");
+            problems.push(
+                Problem::new([part, name], message)
+                    .help("give them names that differ by more than capitals"),
+            );
+        }
+    }
+    problems
 }
 
 /// A value for a command, which gets it as a text.
@@ -146,7 +163,7 @@ tasks:
         }
     }
 
-    fn check(&self, task: &PlannedTask, _files: &Files) -> Vec<Problem> {
+    fn check(&self, task: &PlannedTask, _files: &Files, _known: &Known) -> Vec<Problem> {
         let given = |key: &str| task.options.get(key).is_some_and(|value| !value.is_null());
         let mut problems = Vec::new();
         if given("run") == given("command") {
@@ -164,6 +181,8 @@ tasks:
                     .help("write the program first, then its arguments"),
             );
         }
+        problems.extend(clashing("inputs", task.inputs.keys()));
+        problems.extend(clashing("outputs", task.outputs.keys()));
         problems
     }
 

@@ -7,6 +7,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+use crate::engine::sql::missing;
 use crate::places::Places;
 use crate::places::files::Files;
 use crate::places::topics::{Content, Format, Origin, Producer, Topics};
@@ -15,7 +16,7 @@ use encode::{Encoder, Limit};
 use orchestrator::attempt::{Attempt, Outcome, TaskError};
 use orchestrator::dataset::Scheme;
 use orchestrator::event::Published;
-use orchestrator::kind::{self, Kind, Port, Ports, Problem};
+use orchestrator::kind::{self, Kind, Known, Port, Ports, Problem};
 use orchestrator::plan::PlannedTask;
 use rate::{Pace, Rate};
 use serde::Deserialize;
@@ -118,11 +119,27 @@ tasks:
         }
     }
 
-    fn check(&self, task: &PlannedTask, _files: &kind::Files) -> Vec<Problem> {
+    fn check(&self, task: &PlannedTask, _files: &kind::Files, known: &Known) -> Vec<Problem> {
         let late = task.late.iter().any(|pointer| pointer == "/rate");
         let rate = task.options.get("rate").and_then(Value::as_str).filter(|_| !late);
         let error = rate.and_then(|rate| rate.parse::<Rate>().err());
-        error.map(|error| Problem::new(["with", "rate"], error.to_string())).into_iter().collect()
+        let mut problems: Vec<Problem> =
+            error.into_iter().map(|e| Problem::new(["with", "rate"], e.to_string())).collect();
+        let late = task.late.iter().any(|pointer| pointer == "/key");
+        let key = task.options.get("key").and_then(Value::as_str).filter(|_| !late);
+        if let (Some(key), Some(columns)) = (key, known.get(INPUT))
+            && !columns.contains_key(key)
+        {
+            let (message, help) = missing("column", key, columns.keys().map(String::as_str));
+            let message = format!("`{}` has {message}", task.inputs[INPUT]);
+            problems.push(Problem { help, ..Problem::new(["with", "key"], message) });
+        }
+        problems
+    }
+
+    fn columns(&self, _task: &PlannedTask, _files: &kind::Files, known: &Known) -> Known {
+        // A run reads of the topic what it wrote itself.
+        known.get(INPUT).map(|columns| (OUTPUT.to_owned(), columns.clone())).into_iter().collect()
     }
 
     async fn run(&self, attempt: &Attempt) -> Result<Outcome, TaskError> {

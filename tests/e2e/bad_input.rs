@@ -57,9 +57,10 @@ fn a_file_or_a_query_that_does_not_fit() {
     let words = ["has the header `a,b`", "`id`, `price`, `at` are missing", "`a`, `b` are not"];
     check("a,b\n1,2\n", all, "id > 0", 1, &words);
     check(good, "select * fro orders", "id > 0", 2, &["p.yaml:9:13", "found: fro"]);
-    check(good, "select idd from orders", "id > 0", 1, &["from:1:8", "`idd`", "`id`"]);
-    check(good, all, "pricee > 0", 1, &["rule `ok`:1:1", "`pricee`", "`price`"]);
-    check(good, all, "price", 1, &["rule `ok`: `price` is neither true nor false"]);
+    check(good, "select idd from orders", "id > 0", 2, &["p.yaml:9:13", "`idd`", "`id`"]);
+    check(good, "select id from order", "id > 0", 2, &["p.yaml:9:13", "`order`", "`orders`"]);
+    check(good, all, "pricee > 0", 2, &["p.yaml:10:19", "`pricee`", "`price`"]);
+    check(good, all, "price", 2, &["p.yaml:10:19", "`price` is neither true nor false"]);
 }
 
 #[test]

@@ -187,3 +187,58 @@ fn what_has_changed_since_a_run() {
     let runs = project.ok(&["show", "-1", "--diff", "-2"]).out;
     assert!(runs.contains("- -> succeeded") && runs.contains("param n: 1 -> 2"), "{runs}");
 }
+
+/// From the generator by the stream to the dashboard, each task tells the next what its columns are.
+#[test]
+fn misspelt_columns_are_found_before_anything_runs() {
+    let check = |damages: &[(&str, &str, &str)], expect: &[(&str, &str, &str)]| {
+        let project = Project::shipped();
+        for (file, from, to) in damages {
+            let text = project.read(file);
+            assert!(text.contains(from), "{text}");
+            project.write(file, &text.replacen(from, to, 1));
+        }
+        let said = project.tidemill(&["validate", "pipelines/ecommerce.yaml"]);
+        assert_eq!(said.code, Some(2), "{}", said.err);
+        for (place, message, help) in expect {
+            let found = said.err.split("\n\n").find(|problem| problem.contains(message));
+            let found = found.unwrap_or_else(|| panic!("{message}: {}", said.err));
+            assert!(found.contains(place) && found.contains(help), "{found}");
+        }
+    };
+    const PIPELINE: &str = "pipelines/ecommerce.yaml";
+    check(
+        &[
+            (PIPELINE, "price > 0", "prise > 0"),
+            (PIPELINE, "{key: order_id,", "{key: orderid,"),
+            (PIPELINE, "is_prime: boolean", "is_price: boolean"),
+        ],
+        &[
+            ("pipelines/ecommerce.yaml:33:17", "no column `orderid`", "did you mean `order_id`?"),
+            ("pipelines/ecommerce.yaml:39:7", "`columns` declares `is_price`", "`is_prime`"),
+        ],
+    );
+    check(
+        &[(PIPELINE, "price > 0", "prise > 0")],
+        &[("pipelines/ecommerce.yaml:67:28", "no column `prise`", "did you mean `price`?")],
+    );
+    check(
+        &[
+            ("pipelines/sql/daily_sales.sql", "sum(quantity)", "sum(quantities)"),
+            (PIPELINE, "[customer_id, order_timestamp", "[customer, order_timestamp"),
+        ],
+        &[
+            (
+                "pipelines/sql/daily_sales.sql:9:7",
+                "no column `quantities`",
+                "did you mean `quantity`?",
+            ),
+            (PIPELINE, "the input has no column `customer`", "did you mean `customer_id`?"),
+        ],
+    );
+    let dashboard = "pipelines/dashboards/sales.yaml";
+    check(
+        &[(dashboard, "sql: select category, orders", "sql: select kategory, orders")],
+        &[(dashboard, "no column `kategory`", "")],
+    );
+}

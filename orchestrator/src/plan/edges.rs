@@ -43,6 +43,9 @@ pub(super) fn infer(planner: &mut Planner<'_>, drafts: &[Draft]) -> Vec<Placed> 
         if edges.len() > first + 1 {
             drop_repeated(&mut edges, first);
         }
+        if edges.len() == first {
+            waits_for_nothing(planner, to);
+        }
     }
     edges
 }
@@ -72,12 +75,9 @@ fn needs(planner: &mut Planner<'_>, drafts: &[Draft], to: usize, edges: &mut Vec
             None if spec.broken.contains(need) => {}
             None => {
                 let known = spec.pipeline.tasks.keys().map(String::as_str);
-                let help = planner.suggest(need, known.clone()).unwrap_or_else(|| {
-                    let all: Vec<&str> = known.take(20).collect();
-                    format!("there are `{}`", all.join("`, `"))
-                });
+                let help = planner.suggest(need, known);
                 let message = format!("there is no task `{need}`");
-                planner.error(Code::UnknownTask, span, &path, message, Some(help));
+                planner.error(Code::UnknownTask, span, &path, message, help);
             }
         }
     }
@@ -133,6 +133,19 @@ fn starts_with_its_writer(
     let help = Some("leave `trigger_rule` out".to_owned());
     let path = ["tasks", name.as_str(), "trigger_rule"];
     planner.error(Code::BadOption, span, &path, message, help);
+}
+
+/// Reports a rule that waits for a failure where no task comes before.
+fn waits_for_nothing(planner: &mut Planner<'_>, to: usize) {
+    let task = &planner.spec.pipeline.tasks[to];
+    if task.trigger_rule != TriggerRule::AnyFailed || !task.needs.is_empty() {
+        return;
+    }
+    let entry = &planner.spec.entries("tasks")[to];
+    let span = entry.node.place(&["trigger_rule"]);
+    let message = format!("`{}` never runs: no task comes before it that could fail", entry.key);
+    let help = Some("say in `needs` whose failure it waits for".to_owned());
+    planner.error(Code::BadOption, span, &["tasks", &entry.key, "trigger_rule"], message, help);
 }
 
 /// The writers of a dataset, of directories that it lies in, and of what lies in it.

@@ -2,7 +2,7 @@
 
 use super::planner::Planner;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::schema::did_you_mean;
+use crate::schema::instead_of;
 use crate::spec::{Param, ParamKind};
 use serde_json::{Map, Number, Value};
 use std::collections::{HashMap, HashSet};
@@ -23,13 +23,7 @@ pub(super) fn resolve(planner: &mut Planner<'_>) -> Params {
             set.insert(name, text);
         } else {
             let span = spec.tree.entry("params").map(|params| params.key_span);
-            let known = || spec.pipeline.params.keys().map(String::as_str);
-            let help = did_you_mean(name, known()).unwrap_or_else(|| {
-                match known().collect::<Vec<_>>().as_slice() {
-                    [] => "it has none".to_owned(),
-                    all => format!("there are `{}`", all.join("`, `")),
-                }
-            });
+            let help = instead_of(name, spec.pipeline.params.keys().map(String::as_str));
             let message = format!("--set {name}: the pipeline has no param `{name}`");
             let problem = Diagnostic::error(Code::UnknownParam, message).help(help);
             planner.problems.push(match span {
@@ -40,6 +34,10 @@ pub(super) fn resolve(planner: &mut Planner<'_>) -> Params {
     }
     for (entry, (name, param)) in spec.entries("params").iter().zip(&spec.pipeline.params) {
         let path = ["params", name.as_str(), "default"];
+        for (key, Misfit { code, message, help }) in contradictions(name, param) {
+            let span = entry.node.place(&[key]);
+            planner.error(code, span, &["params", name, key], message, help);
+        }
         let own = param.default.as_ref().map(|value| judge(name, param, value.clone()));
         if let Some(Err(misfit)) = &own {
             let span = entry.node.place(&["default"]);
@@ -55,7 +53,15 @@ pub(super) fn resolve(planner: &mut Planner<'_>) -> Params {
                 })
             }
             (None, Some(own)) => own.map_err(drop),
-            (None, None) if spec.damaged.contains(name) || planner.leeway.params => Err(()),
+            (None, None) if spec.damaged.contains(name) => Err(()),
+            (None, None) if planner.leeway.params => {
+                if spec.pipeline.schedule.is_some() {
+                    let message = format!("runs of the schedule have no value for `{name}`");
+                    let help = Some("give it a `default`".to_owned());
+                    planner.error(Code::MissingParam, entry.key_span, &path[..2], message, help);
+                }
+                Err(())
+            }
             (None, None) => {
                 let message = format!("the param `{name}` has no value");
                 let help = Some(format!("give it one by --set {name}=…, or a `default`"));
@@ -69,6 +75,31 @@ pub(super) fn resolve(planner: &mut Planner<'_>) -> Params {
         }
     }
     Params { values, lacking }
+}
+
+/// What of a param's own definition can't be: the key, and why.
+fn contradictions(name: &str, param: &Param) -> Vec<(&'static str, Misfit)> {
+    let misfit = |code, message, help| Misfit { code, message, help };
+    let mut found = Vec::new();
+    if let (Some(least), Some(most)) = (param.minimum, param.maximum)
+        && least > most
+    {
+        let message = format!("no value of `{name}` is at least {least} and at most {most}");
+        found.push(("maximum", misfit(Code::OutOfRange, message, None)));
+    }
+    let is_number = matches!(param.kind, ParamKind::Integer | ParamKind::Number);
+    for (key, bound) in [("minimum", param.minimum), ("maximum", param.maximum)] {
+        if bound.is_some() && !is_number {
+            let message = format!("`{key}` is for numbers; `{name}` is {}", wanted(param.kind));
+            let help = Some("remove it, or list the values with `enum`".to_owned());
+            found.push((key, misfit(Code::BadParam, message, help)));
+        }
+    }
+    let free = Param { choices: None, ..param.clone() };
+    let choices = param.choices.iter().flatten();
+    let misfits = choices.filter_map(|choice| judge(name, &free, choice.clone()).err());
+    found.extend(misfits.take(1).map(|misfit| ("enum", misfit)));
+    found
 }
 
 /// Why a value does not fit its param.

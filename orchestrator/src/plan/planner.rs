@@ -3,16 +3,17 @@
 use super::expressions::Scope;
 use super::tasks::Draft;
 use super::{Interval, Leeway, Plan, PlanRequest, datasets, edges, order, params, select, tasks};
+use crate::dataset::DatasetName;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::kind::{Kinds, Problem};
+use crate::kind::{Columns, Kinds, Known, Problem};
 use crate::load::Definition;
 use crate::project::EMBEDDED;
 use crate::schedule::{self, Timetable};
-use crate::schema::did_you_mean;
-use crate::spec::{CatchUp, Spec};
+use crate::schema::{did_you_mean, instead_of, nearest};
+use crate::spec::{CatchUp, RetrySpec, Spec};
 use crate::yaml::{Entry, Span};
 use jiff::tz::TimeZone;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// What the steps share.
 pub(super) struct Planner<'a> {
@@ -41,17 +42,18 @@ pub(super) fn plan(
     };
     let interval = planner.interval(&zone);
     let timetable = planner.timetable();
-    planner.default_timeout();
+    planner.defaults();
     let params = params::resolve(&mut planner);
     let mut scope = Scope::new(&planner, &params, &interval, &zone);
     let datasets = datasets::resolve(&mut planner, &mut scope);
     let drafts = tasks::draft(&mut planner, &mut scope, &datasets);
     let edges = edges::infer(&mut planner, &drafts);
     let order = order::sort(&mut planner, drafts.len(), &edges);
-    planner.ask_kinds(&drafts);
+    planner.ask_kinds(&drafts, order.as_deref());
     if !planner.problems.iter().any(Diagnostic::is_error) {
         // With errors, what seems unused may be what a misspelt name meant.
         planner.warn_unused(&scope, &drafts);
+        planner.warn_misspelt(&drafts);
     }
     let Some(order) = order else { return (None, planner.problems) };
     let pipeline = &spec.pipeline;
@@ -113,14 +115,14 @@ impl Planner<'_> {
         self.spec.entries("tasks")
     }
 
-    /// What a misspelt word may have meant. Looking through everything known takes time, so after
+    /// What to write instead of an unknown word. Looking through everything known takes time, so after
     /// many problems there are no more suggestions.
     pub(super) fn suggest<'k>(
         &self,
         word: &str,
-        known: impl IntoIterator<Item = &'k str>,
+        known: impl IntoIterator<Item = &'k str, IntoIter: Clone>,
     ) -> Option<String> {
-        (self.problems.len() < 200).then(|| did_you_mean(word, known)).flatten()
+        (self.problems.len() < 200).then(|| instead_of(word, known))
     }
 
     fn profile(&mut self) -> String {
@@ -130,17 +132,21 @@ impl Planner<'_> {
             let known = self.definition.profiles.keys().map(String::as_str);
             let problem =
                 Diagnostic::error(Code::UnknownProfile, format!("there is no profile `{profile}`"));
-            let all: Vec<&str> = known.clone().collect();
-            let help = did_you_mean(profile, known)
-                .unwrap_or_else(|| format!("there are `{}`", all.join("`, `")));
             let project = self.definition.project.as_ref();
             let file = project.map_or("", |project| project.path.as_str());
-            self.problems.push(problem.in_file(file).help(help));
+            self.problems.push(problem.in_file(file).help(instead_of(profile, known)));
         }
         profile.clone()
     }
 
-    fn default_timeout(&mut self) {
+    /// What of the `defaults` can't be.
+    fn defaults(&mut self) {
+        let retry = &self.spec.pipeline.defaults.retry;
+        if let Some((key, message)) = tasks::short_pause(retry, &RetrySpec::default()) {
+            let path = ["defaults", "retry", key];
+            let span = self.spec.tree.place(&path);
+            self.error(Code::OutOfRange, span, &path, message, None);
+        }
         if self.spec.pipeline.defaults.timeout.is_some_and(|timeout| timeout.0.is_zero()) {
             let path = ["defaults", "timeout"];
             let span = self.spec.tree.place(&path);
@@ -154,12 +160,14 @@ impl Planner<'_> {
         if self.spec.tree.entry("schedule").is_none() || self.spec.has_problem_in("schedule") {
             return None;
         }
-        let message = match (&schedule.cron, &schedule.every) {
-            (Some(_), Some(_)) => "`cron` and `every` exclude each other",
-            (None, None) => "a schedule needs `cron` or `every`",
-            (None, Some(_)) if schedule.timezone.is_some() => "`timezone` only serves `cron`",
+        let (key, message) = match (&schedule.cron, &schedule.every) {
+            (Some(_), Some(_)) => ("every", "`cron` and `every` exclude each other"),
+            (None, None) => ("", "a schedule needs `cron` or `every`"),
+            (None, Some(_)) if schedule.timezone.is_some() => {
+                ("timezone", "`timezone` only serves `cron`")
+            }
             _ if schedule.window.is_some() && schedule.catch_up == CatchUp::None => {
-                "`window` only serves `catch_up: latest` and `catch_up: all`"
+                ("window", "`window` only serves `catch_up: latest` and `catch_up: all`")
             }
             _ => match Timetable::new(schedule) {
                 Ok(timetable) => return Some(timetable),
@@ -171,9 +179,10 @@ impl Planner<'_> {
                 }
             },
         };
-        let span = self.spec.tree.place(&["schedule"]);
+        let path = if key.is_empty() { vec!["schedule"] } else { vec!["schedule", key] };
+        let span = self.spec.tree.place(&path);
         let help = Some("for example {cron: 30 2 * * *} or {every: 15m}".to_owned());
-        self.error(Code::BadSchedule, span, &["schedule"], message, help);
+        self.error(Code::BadSchedule, span, &path, message, help);
         None
     }
 
@@ -208,16 +217,77 @@ impl Planner<'_> {
         }
     }
 
+    /// Outputs that no task reads where a task reads what no task writes, of a similar name: one of
+    /// the two may be misspelt. An output without readers alone is what a pipeline is for.
+    fn warn_misspelt(&mut self, drafts: &[Draft]) {
+        // Each is compared with each; a pipeline beyond that was not typed by hand.
+        const MOST: usize = 1000;
+        if drafts.len() > MOST {
+            return;
+        }
+        let inputs = || drafts.iter().flat_map(|draft| draft.task.inputs.values());
+        let outputs = || drafts.iter().flat_map(|draft| draft.task.outputs.values());
+        let without_writer = |input: &&DatasetName| {
+            let mut written = outputs().map(|output| &output.dataset);
+            !written.any(|output| output == *input || output.overlaps(input))
+        };
+        let orphans: Vec<&DatasetName> = inputs().filter(without_writer).collect();
+        if orphans.is_empty() {
+            return;
+        }
+        let read: HashSet<&DatasetName> = inputs().collect();
+        let mut found = Vec::new();
+        for (draft, entry) in drafts.iter().zip(self.task_entries()) {
+            for (name, output) in &draft.task.outputs {
+                let dataset = &output.dataset;
+                if read.contains(dataset) || inputs().any(|input| input.overlaps(dataset)) {
+                    continue;
+                }
+                let alike = |other: &&&DatasetName| {
+                    let words = |name: &DatasetName| name.name().replace(char::is_numeric, "");
+                    other.scheme() == dataset.scheme() && words(other) != words(dataset)
+                };
+                let names = orphans.iter().filter(alike).map(|orphan| orphan.name());
+                let Some(near) = nearest(dataset.name(), names) else { continue };
+                let message = format!("no task reads `{dataset}`");
+                let help = format!(
+                    "a task reads `{}:{near}`, which none writes: is one of the two misspelt?",
+                    dataset.scheme()
+                );
+                let problem = Diagnostic::warning(Code::UnusedOutput, message)
+                    .at(self.file(), entry.node.place(&["outputs", name]))
+                    .path(format!("tasks.{}.outputs.{name}", entry.key))
+                    .help(help);
+                found.push(problem);
+            }
+        }
+        self.problems.extend(found);
+    }
+
     /// Lets the kinds check their tasks, where nothing else is wrong with them.
-    fn ask_kinds(&mut self, drafts: &[Draft]) {
-        for (index, draft) in drafts.iter().enumerate() {
+    /// From task to task goes what is known of the columns of the datasets between them.
+    fn ask_kinds(&mut self, drafts: &[Draft], order: Option<&[usize]>) {
+        let files = &self.definition.files;
+        let mut columns: HashMap<&DatasetName, Columns> = HashMap::new();
+        let any_order: Vec<usize> = (0..drafts.len()).collect();
+        for &index in order.unwrap_or(&any_order) {
+            let draft = &drafts[index];
             if draft.damaged || self.leeway.incomplete.contains(&draft.task.name) {
                 continue;
             }
             let Some(kind) = self.kinds.get(&draft.task.kind) else { continue };
-            for problem in kind.check(&draft.task, &self.definition.files) {
+            let inputs = draft.task.inputs.iter();
+            let known: Known = inputs
+                .filter_map(|(name, dataset)| Some((name.clone(), columns.get(dataset)?.clone())))
+                .collect();
+            for problem in kind.check(&draft.task, files, &known) {
                 self.kind_problem(index, problem);
             }
+            let mut outputs = kind.columns(&draft.task, files, &known);
+            let named = draft.task.outputs.iter();
+            columns.extend(
+                named.filter_map(|(name, output)| Some((&output.dataset, outputs.remove(name)?))),
+            );
         }
     }
 

@@ -3,7 +3,7 @@
 use super::planner::Planner;
 use super::{Edge, EdgeReason, Plan};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::schema::did_you_mean;
+use crate::schema::instead_of;
 
 /// The plan of the tasks asked for by `only` and `from`. Edges from tasks left out vanish.
 pub(super) fn select(planner: &mut Planner<'_>, plan: Plan) -> Plan {
@@ -51,9 +51,11 @@ fn find(planner: &mut Planner<'_>, plan: &Plan, option: &str, name: &str) -> Opt
     if found.is_none() {
         let known = plan.tasks.iter().map(|task| task.name.as_str());
         let message = format!("{option}: there is no task `{name}`");
+        let span = planner.spec.tree.entry("tasks").map(|tasks| tasks.key_span);
         let problem = Diagnostic::error(Code::UnknownTask, message)
-            .in_file(planner.file())
-            .maybe_help(did_you_mean(name, known));
+            .at(planner.file(), span.unwrap_or_default())
+            .path("tasks")
+            .help(instead_of(name, known));
         planner.problems.push(problem);
     }
     found

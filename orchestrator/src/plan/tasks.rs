@@ -7,10 +7,11 @@ use super::{PlannedOutput, PlannedTask, Retry};
 use crate::dataset::{DatasetName, Scheme};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::kind::{Port, Ports, Write};
-use crate::schema::{Schema, Whole, did_you_mean};
+use crate::schema::{Schema, Whole, did_you_mean, instead_of};
 use crate::spec::{RetrySpec, Task};
 use crate::yaml::{Entry, Node, Span, Tree};
 use indexmap::IndexMap;
+use jiff::SignedDuration;
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -106,8 +107,7 @@ impl Drafter<'_, '_, '_> {
             return;
         }
         let kinds: Vec<&str> = self.planner.kinds.iter().map(|kind| kind.name()).collect();
-        let help = did_you_mean(&self.task.uses, kinds.iter().copied())
-            .unwrap_or_else(|| format!("there are `{}`", kinds.join("`, `")));
+        let help = instead_of(&self.task.uses, kinds);
         let span = self.entry.node.place(&["uses"]);
         let message = format!("there is no kind of task `{}`", self.task.uses);
         self.error(Code::UnknownKind, span, &["uses"], message, Some(help));
@@ -313,24 +313,16 @@ impl Drafter<'_, '_, '_> {
         let own = &self.task.retry;
         let shared = &self.planner.spec.pipeline.defaults.retry;
         let base = Retry::default();
-        let delay = own.delay.or(shared.delay).map_or(base.delay, |delay| delay.0);
-        let written_max = own.max_delay.or(shared.max_delay).map(|delay| delay.0);
-        let max_delay = written_max.unwrap_or(base.max_delay.max(delay));
-        if max_delay < delay {
-            let key =
-                |spec: &RetrySpec| if spec.max_delay.is_some() { "max_delay" } else { "delay" };
-            let path = ["retry", key(own)];
-            let own_place = self.entry.node.entry("retry").map(|_| self.entry.node.place(&path));
-            let span = own_place.unwrap_or(self.entry.key_span);
-            let message =
-                format!("the longest pause {max_delay:#} is shorter than the first, {delay:#}");
-            self.error(Code::OutOfRange, span, &path, message, None);
+        if let Some((key, message)) = short_pause(own, shared) {
+            let path = ["retry", key];
+            self.error(Code::OutOfRange, self.entry.node.place(&path), &path, message, None);
         }
+        let (delay, max_delay) = pauses(own, shared);
         Retry {
             attempts: own.attempts.or(shared.attempts).unwrap_or(base.attempts),
             delay,
             backoff: own.backoff.or(shared.backoff).unwrap_or_default(),
-            max_delay,
+            max_delay: max_delay.unwrap_or(base.max_delay.max(delay)),
         }
     }
 
@@ -341,4 +333,23 @@ impl Drafter<'_, '_, '_> {
             self.error(Code::OutOfRange, span, &["timeout"], NO_TIME.to_owned(), help);
         }
     }
+}
+
+/// The first pause, and the longest one where it is written down.
+fn pauses(own: &RetrySpec, shared: &RetrySpec) -> (SignedDuration, Option<SignedDuration>) {
+    let delay = own.delay.or(shared.delay).map_or(Retry::default().delay, |delay| delay.0);
+    (delay, own.max_delay.or(shared.max_delay).map(|delay| delay.0))
+}
+
+/// The key of `own` that makes the longest pause shorter than the first, if one does, and what is
+/// wrong with that.
+pub(super) fn short_pause(own: &RetrySpec, shared: &RetrySpec) -> Option<(&'static str, String)> {
+    let key = match (own.max_delay, own.delay) {
+        (Some(_), _) => "max_delay",
+        (None, Some(_)) => "delay",
+        (None, None) => return None,
+    };
+    let (first, longest) = pauses(own, shared);
+    let longest = longest.filter(|longest| *longest < first)?;
+    Some((key, format!("the longest pause {longest:#} is shorter than the first, {first:#}")))
 }

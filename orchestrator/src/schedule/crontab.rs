@@ -45,6 +45,29 @@ const FIELDS: [(&str, u16, u16); 5] = [
     ("day of the week", 0, 7),
 ];
 
+/// The names of months and of days of the week.
+const MONTHS: &str = "jan feb mar apr may jun jul aug sep oct nov dec";
+const DAYS: &str = "sun mon tue wed thu fri sat";
+
+/// The first word that is no name of its field, in words, and what to write.
+fn unknown_word(fields: &[String; 5]) -> Option<(String, String)> {
+    fields.iter().zip(FIELDS).enumerate().find_map(|(index, (field, (name, least, most)))| {
+        let names = match index {
+            3 => MONTHS,
+            4 => DAYS,
+            _ => "",
+        };
+        let words = field.split(|c: char| !c.is_alphabetic()).filter(|word| word.len() > 1);
+        let is_known = |word: &str| names.split(' ').any(|known| known.eq_ignore_ascii_case(word));
+        let wrong = words.into_iter().find(|word| !is_known(word))?;
+        let help = match names {
+            "" => format!("write `*`, or numbers from {least} to {most}"),
+            names => format!("write `*`, numbers from {least} to {most}, or names: {names}"),
+        };
+        Some((format!("`{wrong}` is no {name}"), help))
+    })
+}
+
 /// The first number that is out of its field's range, in words.
 fn out_of_range(fields: &[String; 5]) -> Option<String> {
     fields.iter().zip(FIELDS).find_map(|(field, (name, least, most))| {
@@ -79,6 +102,9 @@ impl Crontab {
             .map_err(|_| fault(format!("`{text}` has {count} fields, not five"), SHAPE))?;
         if let Some(why) = out_of_range(&fields) {
             return Err(fault(format!("`{text}` is not a cron line: {why}"), SHAPE));
+        }
+        if let Some((why, help)) = unknown_word(&fields) {
+            return Err(fault(format!("`{text}` is not a cron line: {why}"), &help));
         }
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed);
         let cron = parser.build().parse(line).map_err(|error| {

@@ -350,7 +350,10 @@ fn type_help(rule: &Rule, types: &[Type], node: &Node) -> Option<String> {
         Tree::Number(number) if rule.format.as_deref() == Some("duration") => {
             Some(format!("a duration has a unit: {number}s, {number}m or {number}h"))
         }
-        Tree::Number(_) | Tree::Bool(_) if wants(Type::String) => {
+        Tree::Number(number) if rule.format.as_deref() == Some("rate") => {
+            Some(format!("a rate says in what time: {number} rows / 1s"))
+        }
+        Tree::Number(_) | Tree::Bool(_) if wants(Type::String) && rule.format.is_none() => {
             Some(format!("put it in quotes: \"{}\"", node.to_value()))
         }
         Tree::Text(text) if wants(Type::Boolean) && words::is_yes_or_no(text) => {
@@ -364,7 +367,9 @@ fn type_help(rule: &Rule, types: &[Type], node: &Node) -> Option<String> {
         Tree::Number(number) if wants(Type::Integer) && number.is_f64() => {
             Some("write it without a decimal point or exponent".to_owned())
         }
-        Tree::Text(text) if wants(Type::Array) => Some(format!("write it as a list: [{text}]")),
+        Tree::Text(text) if wants(Type::Array) => {
+            Some(format!("write it as a list: [{}]", listed(text)))
+        }
         _ => example().or_else(|| match rule.properties.as_slice() {
             [] => None,
             properties => {
@@ -372,6 +377,15 @@ fn type_help(rule: &Rule, types: &[Type], node: &Node) -> Option<String> {
                 Some(format!("its keys are `{}`", names.join("`, `")))
             }
         }),
+    }
+}
+
+/// A text as the items that its writer may have meant: the words of a command.
+fn listed(text: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || " _-./=+".contains(c);
+    match text.chars().all(is_plain) {
+        true => text.split_whitespace().collect::<Vec<_>>().join(", "),
+        false => flow(&Value::String(text.to_owned())),
     }
 }
 

@@ -16,6 +16,7 @@ pub struct FormatProblem {
 /// - `dataset`: see [`DatasetName`]
 /// - `rate`: `unlimited`, or as many of something in a time: `1000 rows / 10s`
 /// - `sql`: a text that is not blank
+/// - `plain`: a text without expressions
 /// - `date`: `2026-11-24`
 /// - `name`: what a pipeline or task may be called
 /// - `identifier`: what a param, an input or an output may be called
@@ -33,6 +34,7 @@ pub fn check(format: &str, text: &str) -> Result<(), FormatProblem> {
             format!("`{text}` is not a rate"),
             "write how many in what time, such as 1000 rows / 10s, or unlimited",
         ),
+        "plain" if text.contains("${{") => problem("an expression".to_owned(), ""),
         "sql" if text.trim().is_empty() => problem("the SQL is empty".to_owned(), ""),
         "date" if text.parse::<jiff::civil::Date>().is_err() => {
             problem(format!("`{text}` is not a date"), "write it as 2026-11-24")

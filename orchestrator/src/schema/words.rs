@@ -153,6 +153,23 @@ pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) ->
     nearest(word, known).map(|near| format!("did you mean `{near}`?"))
 }
 
+/// What to write instead of a word that is not known: the nearest known one, or any of them.
+pub fn instead_of<'a>(
+    word: &str,
+    known: impl IntoIterator<Item = &'a str, IntoIter: Clone>,
+) -> String {
+    const MOST: usize = 20;
+    let known = known.into_iter();
+    did_you_mean(word, known.clone()).unwrap_or_else(|| {
+        let all: Vec<&str> = known.clone().take(MOST).collect();
+        match (all.as_slice(), known.skip(MOST).count()) {
+            ([], _) => "there are none".to_owned(),
+            (all, 0) => format!("there are `{}`", all.join("`, `")),
+            (all, more) => format!("there are `{}`, and {more} more", all.join("`, `")),
+        }
+    })
+}
+
 /// What to do about an unknown key.
 pub(super) fn key_help(key: &str, known: &[&str]) -> String {
     if let Some(word) = translate(key, known) {

@@ -13,6 +13,7 @@ pub(super) fn diagnostic(file: &str, text: &str, error: &ScanError) -> Diagnosti
         return too_complex(file, start..start + 1);
     }
     let found = tab(text, start, kind)
+        .or_else(|| block(text, start))
         .or_else(|| braces(text, start, kind))
         .or_else(|| unclosed(file, text, start, kind))
         .or_else(|| colon(text, start, kind))
@@ -61,6 +62,26 @@ fn tab(text: &str, at: usize, kind: &ErrorKind) -> Option<Diagnostic> {
         line_start += line.len();
     }
     None
+}
+
+/// `run: | sort`: what follows `|` or `>` on its line, where the block of text begins below.
+fn block(text: &str, at: usize) -> Option<Diagnostic> {
+    let start = line_start(text, at);
+    let line = text[start..].lines().next()?;
+    let colon = line.find(": ")?;
+    let value = line[colon + 2..].trim();
+    let rest = value.strip_prefix(['|', '>'])?.trim_start_matches(['+', '-']);
+    let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
+    if rest.is_empty() || rest.starts_with('#') {
+        return None;
+    }
+    let sign = &value[..1];
+    let begin = start + line.len() - line[colon + 2..].trim_start().len();
+    let message = format!("nothing can follow `{sign}` on its line: the text begins below it");
+    let help = format!(
+        "indent the text in the lines below; or, if it begins with `{sign}`, put it in quotes"
+    );
+    Some(problem(begin..begin + value.len(), message, &help))
 }
 
 /// `{rows: ${{ params.rows }}}`

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use tidemill_orchestrator::attempt::{Attempt, Outcome, TaskError};
 use tidemill_orchestrator::dataset::Scheme;
 use tidemill_orchestrator::duration::Duration;
-use tidemill_orchestrator::kind::{FilePlace, Files, Kind, Kinds, Port, Ports, Problem, Write};
+use tidemill_orchestrator::kind::{
+    FilePlace, Files, Kind, Kinds, Known, Port, Ports, Problem, Write,
+};
 use tidemill_orchestrator::plan::PlannedTask;
 
 pub(crate) fn kinds() -> Kinds {
@@ -183,7 +185,7 @@ impl Kind for Query {
             _ => {}
         }
     }
-    fn check(&self, task: &PlannedTask, files: &Files) -> Vec<Problem> {
+    fn check(&self, task: &PlannedTask, files: &Files, _known: &Known) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (path, text) in files {
             if let Some(at) = text.find("selec ")

@@ -105,6 +105,25 @@ const WHOLE: &[(&str, &str)] = &[
     ),
     ("bad-dataset", "name: p\ndatasets: {▸orders: {key: [a]}}\ntasks: {a: {uses: noop}}\n"),
     ("unused-dataset", "name: p\ndatasets: {▸'table:t': {key: [a]}}\ntasks: {a: {uses: noop}}\n"),
+    ("bad-schedule", "name: p\nschedule: {cron: ▸30 2 * * foo}\ntasks: {a: {uses: noop}}\n"),
+    ("bad-schedule", "name: p\nschedule: {cron: ▸half 2 * * *}\ntasks: {a: {uses: noop}}\n"),
+    ("bad-schedule", "name: p\nschedule: {every: 1h, timezone: ▸UTC}\ntasks: {a: {uses: noop}}\n"),
+    ("bad-schedule", "name: p\nschedule: {every: 15m, window: ▸2d}\ntasks: {a: {uses: noop}}\n"),
+    ("expression-misplaced", "name: p\nschedule: {cron: ▸'${{ x }}'}\ntasks: {a: {uses: noop}}\n"),
+    ("expression-misplaced", "name: ▸p${{ params.x }}\ntasks: {a: {uses: noop}}\n"),
+    (
+        "out-of-range",
+        "name: p\ndefaults: {retry: {delay: 5m, max_delay: ▸1m}}\ntasks: {a: {uses: noop}}\n",
+    ),
+    (
+        "out-of-range",
+        "name: p\nparams: {n: {type: integer, minimum: 9, maximum: ▸3}}\ntasks: {a: {uses: noop}}\n",
+    ),
+    ("bad-param", "name: p\nparams: {n: {type: string, minimum: ▸1}}\ntasks: {a: {uses: noop}}\n"),
+    (
+        "wrong-type",
+        "name: p\nparams: {n: {type: string, ▸enum: [a, 5]}}\ntasks: {a: {uses: noop}}\n",
+    ),
 ];
 
 /// Mistakes in tasks.
@@ -186,4 +205,14 @@ const TASKS: &[(&str, &str)] = &[
     ("unset-variable", "  a: {uses: noop, with: {x: '${{ ▸env.TIDEMILL_NOT_SET_ANYWHERE }}'}}"),
     ("unquoted-expression", "  a: {uses: noop, with: {x: '▸{{ interval.date }}'}}"),
     ("expression-failed", "  a: {uses: noop, with: {x: '${{ ▸1 / 0 }}'}}"),
+    ("expression-misplaced", "  a: {uses: ▸'${{ params.kind }}'}"),
+    ("expression-misplaced", "  a: {uses: noop, needs: [▸'${{ params.x }}']}"),
+    ("expression-misplaced", "  a: {uses: noop, timeout: ▸'${{ params.m }}m'}"),
+    ("bad-option", "  a: {uses: noop, trigger_rule: ▸any_failed}"),
+    ("yaml-syntax", "  a:\n    uses: noop\n    description: ▸| and more\n"),
+    ("yaml-syntax", "  a:\n    uses: noop\n    description: ▸> file.txt\n"),
+    (
+        "unused-output",
+        "  a: {uses: noop, outputs: {o: ▸table:orders}}\n  b: {uses: noop, inputs: {i: table:order}}",
+    ),
 ];

@@ -6,7 +6,8 @@ use datafusion::common::{DFSchema, DataFusionError, Diagnostic, SchemaError};
 use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::{DataFrame, SessionContext};
-use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::parser::{DFParser, Statement as DfStatement};
+use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, Statement, Value as SqlValue, VisitMut, visit_expressions_mut,
 };
@@ -23,11 +24,18 @@ use std::collections::HashSet;
 use std::fmt::Write;
 use std::ops::{ControlFlow, Range};
 
-/// What is wrong with a text, and where: a range of its bytes.
+/// What is wrong with a text, where (a range of its bytes), and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) range: Range<usize>,
     pub(crate) message: String,
+    pub(crate) help: Option<String>,
+}
+
+impl Fault {
+    fn new(range: Range<usize>, message: impl Into<String>) -> Fault {
+        Fault { range, message: message.into(), help: None }
+    }
 }
 
 /// Whether the text is one query in valid SQL.
@@ -37,12 +45,9 @@ pub(crate) fn check_query(sql: &str) -> Result<(), Fault> {
     let whole = 0..sql.trim_end().len();
     match &statements[..] {
         [Statement::Query(_)] => Ok(()),
-        [] => Err(Fault { range: whole, message: "no SQL here; write one SELECT".into() }),
-        [_] => Err(Fault { range: whole, message: "this is not a SELECT".into() }),
-        _ => Err(Fault {
-            range: whole,
-            message: format!("{} statements here; write one SELECT", statements.len()),
-        }),
+        [] => Err(Fault::new(whole, "no SQL here; write one SELECT")),
+        [_] => Err(Fault::new(whole, "this is not a SELECT")),
+        more => Err(Fault::new(whole, format!("{} statements here; write one SELECT", more.len()))),
     }
 }
 
@@ -83,7 +88,35 @@ fn fault(sql: &str, error: &ParserError) -> Fault {
         None if message.ends_with("found: EOF") => sql.trim_end().len(),
         None => 0,
     };
-    Fault { range: start..word_end(sql, start), message }
+    Fault::new(start..word_end(sql, start), message)
+}
+
+/// The tables that a query names, with their places, without those that it defines itself.
+pub(crate) fn tables_of(sql: &str) -> Vec<(String, Option<Range<usize>>)> {
+    let parsed = DFParser::parse_sql(sql).ok().and_then(|mut statements| statements.pop_front());
+    let resolved = parsed.and_then(|statement| resolve_table_references(&statement, true).ok());
+    let named = resolved.into_iter().flat_map(|(tables, _)| tables);
+    let placed = named.map(|table| (table.to_string(), word(sql, &table.to_string())));
+    // A function that gives rows, such as `generate_series`, is no table.
+    let is_called = |range: &Range<usize>| sql[range.end..].trim_start().starts_with('(');
+    placed.filter(|(_, range)| !range.as_ref().is_some_and(is_called)).collect()
+}
+
+/// The tables that a query names and that are none of `inputs`.
+pub(crate) fn unknown_tables(sql: &str, inputs: &[&str]) -> Vec<Fault> {
+    let is_known = |table: &str| inputs.iter().any(|input| input.eq_ignore_ascii_case(table));
+    let unknown = tables_of(sql).into_iter().filter(|(table, _)| !is_known(table));
+    let fault = |(table, range): (String, Option<Range<usize>>)| {
+        let (message, help) = no_table(&table, inputs);
+        Fault { range: range.unwrap_or(0..sql.trim_end().len()), message, help }
+    };
+    unknown.map(fault).collect()
+}
+
+/// A message as a fragment of a sentence.
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 /// A parser's message, and the place that it ends with.
@@ -91,12 +124,6 @@ fn located(error: &ParserError) -> (String, Option<Location>) {
     let text = match error {
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => text.as_str(),
         ParserError::RecursionLimitExceeded => "the SQL is nested too deeply",
-    };
-    let lower_first = |text: &str| {
-        let mut chars = text.chars();
-        chars
-            .next()
-            .map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect::<String>())
     };
     let place = text.rsplit_once(" at Line: ").and_then(|(message, place)| {
         let (line, column) = place.split_once(", Column: ")?;
@@ -217,7 +244,7 @@ pub(crate) fn expression(
 /// Puts values in the places of parameters, as literals in the syntax tree: a text can't become
 /// anything but a text. (DataFusion's own binding, after planning, leaves columns that are made
 /// of a parameter without their type.)
-fn bind(sql: &mut impl VisitMut, parameters: &IndexMap<String, Value>) {
+pub(crate) fn bind(sql: &mut impl VisitMut, parameters: &IndexMap<String, Value>) {
     let _ = visit_expressions_mut(sql, |expression| {
         if let SqlExpr::Value(value) = expression
             && let SqlValue::Placeholder(name) = &value.value
@@ -261,6 +288,30 @@ pub(crate) fn located_error(
     error: &DataFusionError,
     tables: &[String],
 ) -> TaskError {
+    let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
+    match explained(sql, error, &tables) {
+        Some((range, message, help)) => {
+            TaskError::permanent(render(path, sql, range, &joined(message, help)))
+        }
+        None => task_error(path, error),
+    }
+}
+
+/// What is wrong and what to do about it, in one line.
+fn joined(message: String, help: Option<String>) -> String {
+    match help {
+        Some(help) => format!("{message}; {help}"),
+        None => message,
+    }
+}
+
+/// Where in a query an error lies, if that is known, what it means, and what to do about it;
+/// `None` if it is none of the query.
+pub(crate) fn explained(
+    sql: &str,
+    error: &DataFusionError,
+    tables: &[&str],
+) -> Option<(Option<Range<usize>>, String, Option<String>)> {
     let mut inner = error;
     let mut diagnostic: Option<&Diagnostic> = None;
     loop {
@@ -279,50 +330,68 @@ pub(crate) fn located_error(
         let at = |line, column| offset(sql, Location::new(line, column));
         at(span.start.line, span.start.column)..at(span.end.line, span.end.column)
     });
-    let (range, text) = match inner {
+    let (range, (text, help)) = match inner {
         DataFusionError::SQL(error, _) => {
             let fault = fault(sql, error);
-            (Some(fault.range), fault.message)
+            (Some(fault.range), (fault.message, fault.help))
         }
         DataFusionError::SchemaError(error, _) => schema_error(sql, error),
         DataFusionError::Plan(text) => match unknown_table(text) {
             Some(name) => (word(sql, name), no_table(name, tables)),
-            None => (None, message(inner)),
+            None => (
+                None,
+                unknown_function(text).unwrap_or_else(|| (lower_first(&message(inner)), None)),
+            ),
         },
         DataFusionError::Execution(_)
         | DataFusionError::NotImplemented(_)
-        | DataFusionError::Configuration(_) => (None, message(inner)),
-        _ => return task_error(path, error),
+        | DataFusionError::Configuration(_) => (None, (message(inner), None)),
+        _ => return None,
     };
-    TaskError::permanent(render(path, sql, span.or(range), &text))
+    Some((span.or(range), text, help))
 }
 
-fn schema_error(sql: &str, error: &SchemaError) -> (Option<Range<usize>>, String) {
+fn schema_error(
+    sql: &str,
+    error: &SchemaError,
+) -> (Option<Range<usize>>, (String, Option<String>)) {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
             let name = field.name.as_str();
-            let range = word(sql, name);
-            (range, no_column(name, valid_fields.iter().map(|field| field.name.as_str())))
+            let columns = valid_fields.iter().map(|field| field.name.as_str());
+            (word(sql, name), missing("column", name, columns))
         }
-        SchemaError::AmbiguousReference { field } => (
-            word(sql, &field.name),
-            format!("column `{}` is in more than one input; write `input.{0}`", field.name),
-        ),
+        SchemaError::AmbiguousReference { field } => {
+            let message = format!("column `{}` is in more than one input", field.name);
+            (word(sql, &field.name), (message, Some(format!("write `input.{}`", field.name))))
+        }
         SchemaError::DuplicateUnqualifiedField { name }
         | SchemaError::DuplicateQualifiedField { name, .. } => {
-            (None, format!("the query has two columns `{name}`; give one another name with `as`"))
+            let message = format!("the query has two columns `{name}`");
+            (None, (message, Some("give one another name with `as`".into())))
         }
     }
 }
 
 /// `no column`, with the nearest name or else all of them.
 pub(crate) fn no_column<'a>(name: &str, columns: impl Iterator<Item = &'a str>) -> String {
-    let columns: Vec<_> = columns.collect();
-    match nearest(name, columns.iter().copied()) {
-        Some(near) => format!("no column `{name}`; did you mean `{near}`?"),
-        None if columns.is_empty() => format!("no column `{name}`"),
-        None => format!("no column `{name}`; there are `{}`", columns.join("`, `")),
-    }
+    let (message, help) = missing("column", name, columns);
+    joined(message, help)
+}
+
+/// That a name is none of those that are known, and the nearest one or else all of them.
+pub(crate) fn missing<'a>(
+    what: &str,
+    name: &str,
+    known: impl Iterator<Item = &'a str>,
+) -> (String, Option<String>) {
+    let known: Vec<_> = known.collect();
+    let help = match nearest(name, known.iter().copied()) {
+        Some(near) => Some(format!("did you mean `{near}`?")),
+        None if known.is_empty() => None,
+        None => Some(format!("there are `{}`", known.join("`, `"))),
+    };
+    (format!("no {what} `{name}`"), help)
 }
 
 /// The name in DataFusion's message of a missing table, without catalog and schema.
@@ -332,13 +401,16 @@ fn unknown_table(text: &str) -> Option<&str> {
     rest.trim_start().starts_with("not found").then(|| name.rsplit('.').next().unwrap_or(name))
 }
 
-fn no_table(name: &str, tables: &[String]) -> String {
-    let hint = match nearest(name, tables.iter().map(String::as_str)) {
-        Some(near) => format!("; did you mean `{near}`?"),
-        None if tables.is_empty() => String::new(),
-        None => format!("; there are `{}`", tables.join("`, `")),
-    };
-    format!("no input `{name}`{hint}")
+/// DataFusion's message of a missing function in our words.
+fn unknown_function(text: &str) -> Option<(String, Option<String>)> {
+    let (name, rest) = text.strip_prefix("Invalid function '")?.split_once('\'')?;
+    let near = rest.split_once("Did you mean '").and_then(|(_, near)| near.split('\'').next());
+    let help = near.map(|near| format!("did you mean `{near}`?"));
+    Some((format!("no function `{name}`"), help))
+}
+
+fn no_table(name: &str, tables: &[&str]) -> (String, Option<String>) {
+    missing("input", name, tables.iter().copied())
 }
 
 /// Where the text has the name as a word of its own.

@@ -1,12 +1,17 @@
 //! What `with:` of an etl task may say, and what can be told of it before it runs.
 
+use super::pass::VALID;
 use super::route::DUPLICATE;
-use crate::engine::sql::{Fault, check_expression, check_query, parameters};
-use crate::engine::{Columns, Memory, nearest};
+use crate::engine::columns::{self as declared, arrow_schema};
+use crate::engine::offline::{Offline, columns_of};
+use crate::engine::sql::{
+    Fault, check_expression, check_query, missing, parameters, unknown_tables,
+};
+use crate::engine::{Memory, nearest};
 use crate::options;
 use indexmap::{IndexMap, IndexSet};
 use orchestrator::dataset::Scheme;
-use orchestrator::kind::{FilePlace, Files, Problem};
+use orchestrator::kind::{Columns, FilePlace, Files, Known, Problem, Write};
 use orchestrator::plan::PlannedTask;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -36,7 +41,7 @@ pub struct EtlOptions {
     /// The types of the columns of CSV and JSON lines files, by input. Without them, types are
     /// inferred from the first records.
     #[serde(default)]
-    pub columns: IndexMap<String, Columns>,
+    pub columns: IndexMap<String, declared::Columns>,
     /// What computes the queries, rules and `dedupe`. `spark` needs the key `spark` in the profile.
     #[serde(default)]
     pub engine: Computer,
@@ -87,10 +92,12 @@ pub(super) struct Query<'a> {
     pub(super) sql: &'a str,
 }
 
-/// Whether an option names a file: SQL has blanks in it.
+/// Whether an option names a file: SQL has blanks in it, outside of expressions.
 pub(super) fn file_of(text: &str) -> Option<&str> {
     let text = text.trim();
-    (text.ends_with(".sql") && !text.contains(char::is_whitespace)).then_some(text)
+    let mut outside = text.split("${{").map(|part| part.rsplit("}}").next().unwrap_or(part));
+    let is_path = text.ends_with(".sql") && !outside.any(|part| part.contains(char::is_whitespace));
+    is_path.then_some(text)
 }
 
 /// The query that an option gives; `None` if its file could not be read.
@@ -102,17 +109,56 @@ pub(super) fn query<'a>(text: &'a str, files: &'a Files) -> Option<Query<'a>> {
 }
 
 /// What is wrong with a task.
-pub(super) fn check(task: &PlannedTask, files: &Files) -> Vec<Problem> {
+pub(super) fn check(task: &PlannedTask, files: &Files, known: &Known) -> Vec<Problem> {
     let mut problems = Vec::new();
     let Some(options) = options::read::<EtlOptions>(task, &mut problems) else { return problems };
-    let mut checker = Checker { task, files, problems, used: IndexSet::new() };
+    let offline = offline(task, &options, known);
+    let used = IndexSet::new();
+    let mut checker = Checker { task, files, known, offline, problems, used };
     checker.check(&options);
+    checker.problems.extend(options::check_conditions(task));
     checker.problems
+}
+
+/// The columns of the outputs that are overwritten, except those of `rejected`.
+pub(super) fn columns(task: &PlannedTask, files: &Files, known: &Known) -> Known {
+    let Some(options) = options::read::<EtlOptions>(task, &mut Vec::new()) else {
+        return Known::new();
+    };
+    let offline = offline(task, &options, known);
+    let from = options.from.iter().map(|from| (VALID, from));
+    let queries = options.sql.iter().map(|(output, sql)| (output.as_str(), sql)).chain(from);
+    queries
+        .filter(|(output, _)| task.outputs[*output].write == Write::Overwrite)
+        .filter_map(|(output, text)| {
+            let columns = offline.query(query(text, files)?.sql, &options.parameters)?.ok()?;
+            Some((output.to_owned(), columns))
+        })
+        .collect()
+}
+
+/// The inputs whose columns and types are known: tables that an earlier task overwrites, and files
+/// whose columns are declared.
+fn offline(task: &PlannedTask, options: &EtlOptions, known: &Known) -> Offline {
+    // Spark has types and functions of its own, and what the attempt renders may be of any type.
+    if options.engine == Computer::Spark || !task.late.is_empty() {
+        return Offline::new(&Known::new());
+    }
+    let columns = task.inputs.iter().filter_map(|(input, dataset)| {
+        let columns = match dataset.scheme() {
+            Scheme::File => columns_of(&arrow_schema(options.columns.get(input)?)),
+            _ => known.get(input)?.clone(),
+        };
+        Some((input.clone(), columns))
+    });
+    Offline::new(&columns.collect())
 }
 
 struct Checker<'a> {
     task: &'a PlannedTask,
     files: &'a Files,
+    known: &'a Known,
+    offline: Offline,
     problems: Vec<Problem>,
     /// The parameters that queries and rules name.
     used: IndexSet<String>,
@@ -147,12 +193,20 @@ impl Checker<'_> {
     }
 
     fn check_from(&mut self, from: &str, options: &EtlOptions) {
-        self.check_query(&["with", "from"], from, options);
+        let columns = self.check_query(&["with", "from"], from, options);
         for (name, rule) in &options.rules {
-            self.check_rule(name, rule, options);
+            self.check_rule(name, rule, columns.as_ref(), options);
         }
         if let Some(dedupe) = &options.dedupe {
             let path = ["with", "dedupe", "key"];
+            for column in dedupe.key.iter().filter(|_| columns.is_some()) {
+                let names = columns.iter().flatten().map(|(name, _)| name.as_str());
+                if !names.clone().any(|name| name == column) {
+                    let (message, help) = missing("column", column, names);
+                    let problem = Problem::new(path, format!("the query has {message}"));
+                    self.problems.push(Problem { help, ..problem });
+                }
+            }
             if dedupe.key.is_empty() {
                 self.add(path, "`key` names no column");
             }
@@ -185,7 +239,13 @@ impl Checker<'_> {
         }
     }
 
-    fn check_rule(&mut self, name: &str, rule: &str, options: &EtlOptions) {
+    fn check_rule(
+        &mut self,
+        name: &str,
+        rule: &str,
+        columns: Option<&Columns>,
+        options: &EtlOptions,
+    ) {
         let path = ["with", "rules", name];
         let taken = name == DUPLICATE
             || name.starts_with("malformed_")
@@ -197,9 +257,11 @@ impl Checker<'_> {
         if self.is_late(&path) {
             return;
         }
-        if let Err(fault) = check_expression(rule) {
+        let over = |columns| self.offline.condition(rule, columns, &options.parameters);
+        if let Some(fault) = check_expression(rule).err().or_else(|| columns.and_then(over)) {
             let at = rule[..fault.range.start].chars().count() + 1;
-            self.add(path, format!("{} (at character {at})", fault.message));
+            let message = format!("{} (at character {at})", fault.message);
+            self.problems.push(Problem { help: fault.help, ..Problem::new(path, message) });
         }
         self.check_used(&path, None, rule, options);
     }
@@ -229,16 +291,31 @@ impl Checker<'_> {
         }
     }
 
-    fn check_query(&mut self, path: &[&str], text: &str, options: &EtlOptions) {
+    /// Gives the columns of the query's result, if they are known.
+    fn check_query(&mut self, path: &[&str], text: &str, options: &EtlOptions) -> Option<Columns> {
         if self.is_late(path) {
-            return;
+            return None;
         }
         // A file that could not be read has been told of.
-        let Some(Query { file, sql }) = query(text, self.files) else { return };
-        if let Err(fault) = check_query(sql) {
-            self.problems.push(in_query(path, file, sql, fault));
+        let Query { file, sql } = query(text, self.files)?;
+        let inputs: Vec<&str> = self.task.inputs.keys().map(String::as_str).collect();
+        let mut faults: Vec<Fault> = check_query(sql).err().into_iter().collect();
+        if faults.is_empty() {
+            faults = unknown_tables(sql, &inputs);
         }
         self.check_used(path, file, sql, options);
+        let mut columns = None;
+        if faults.is_empty()
+            && parameters(sql).keys().all(|name| options.parameters.contains_key(name))
+        {
+            match self.offline.query(sql, &options.parameters) {
+                Some(Ok(found)) => columns = Some(found),
+                Some(Err(fault)) => faults.push(fault),
+                None => {}
+            }
+        }
+        self.problems.extend(faults.into_iter().map(|fault| in_query(path, file, sql, fault)));
+        columns
     }
 
     fn check_used(&mut self, path: &[&str], file: Option<&str>, sql: &str, options: &EtlOptions) {
@@ -249,8 +326,9 @@ impl Checker<'_> {
                     Some(near) => format!("did you mean `${near}`?"),
                     None => "declare it under `parameters`".to_owned(),
                 };
-                let fault = Fault { range, message: format!("no parameter `{name}`") };
-                self.problems.push(in_query(path, file, sql, fault).help(help));
+                let message = format!("no parameter `{name}`");
+                let fault = Fault { range, message, help: Some(help) };
+                self.problems.push(in_query(path, file, sql, fault));
             }
             self.used.insert(name);
         }
@@ -267,7 +345,7 @@ impl Checker<'_> {
     }
 
     fn check_columns(&mut self, options: &EtlOptions) {
-        for input in options.columns.keys() {
+        for (input, columns) in &options.columns {
             let path = ["with", "columns", input];
             match self.task.inputs.get(input) {
                 None => {
@@ -282,8 +360,19 @@ impl Checker<'_> {
                 Some(dataset) if dataset.scheme() != Scheme::File => {
                     self.add(path, format!("the columns of `{dataset}` have their types already"));
                 }
-                Some(_) => {}
+                Some(_) => self.check_declared(input, columns),
             }
+        }
+    }
+
+    /// Columns that are declared of a file, and that the task before does not write into it.
+    fn check_declared(&mut self, input: &str, columns: &declared::Columns) {
+        let Some(written) = self.known.get(input) else { return };
+        for column in columns.keys().filter(|name| !written.contains_key(*name)) {
+            let (message, help) = missing("column", column, written.keys().map(String::as_str));
+            let message = format!("`{}` has {message}", self.task.inputs[input]);
+            let problem = Problem::new(["with", "columns", input, column], message);
+            self.problems.push(Problem { help, ..problem });
         }
     }
 
@@ -299,8 +388,8 @@ impl Checker<'_> {
 
 /// A problem of a query, with its place in the file, or else in the text.
 fn in_query(path: &[&str], file: Option<&str>, sql: &str, fault: Fault) -> Problem {
-    let Fault { range, message } = fault;
-    let mut problem = Problem::new(path.iter().copied(), message);
+    let Fault { range, message, help } = fault;
+    let mut problem = Problem { help, ..Problem::new(path.iter().copied(), message) };
     match file {
         Some(file) => {
             problem.in_file = Some(FilePlace { path: file.to_owned(), range });

@@ -1,7 +1,7 @@
 //! The dashboard file: what a report shows, written in YAML.
 
 use super::format::Format;
-use super::query::{Known, Query};
+use super::query::{Names, Query};
 use super::yaml::{Fields, Place, Reader};
 use orchestrator::kind::{Files, Problem};
 use orchestrator::yaml::{Entry, Node, Tree};
@@ -160,7 +160,7 @@ pub(super) fn referred(path: &str, text: &str) -> Vec<String> {
 }
 
 /// Reads the dashboard at `path`, with all its problems. `known` is what its SQL may name.
-pub(super) fn read(path: &str, files: &Files, known: Known<'_>) -> Result<Dashboard, Vec<Problem>> {
+pub(super) fn read(path: &str, files: &Files, known: Names<'_>) -> Result<Dashboard, Vec<Problem>> {
     let Some(text) = files.get(path) else {
         // The file could not be read, which `load` has already reported.
         return Err(Vec::new());
@@ -181,7 +181,7 @@ struct Source<'a, 'r> {
     files: &'a Files,
     path: &'a str,
     text: &'a str,
-    known: Known<'a>,
+    known: Names<'a>,
 }
 
 impl Source<'_, '_> {

@@ -1,10 +1,11 @@
 //! The SQL of a dashboard: where it is written, and what can be said of it without running it.
 
-use super::yaml::listed;
+use crate::engine::offline::Offline;
+use crate::engine::sql::Fault;
 use crate::engine::{nearest, sql};
-use datafusion::sql::parser::DFParser;
-use datafusion::sql::resolve::resolve_table_references;
+use indexmap::IndexMap;
 use orchestrator::kind::FilePlace;
+use serde_json::Value;
 use std::ops::Range;
 
 /// One statement of a dashboard.
@@ -20,19 +21,11 @@ pub(super) struct Query {
 }
 
 /// What queries may name.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Known<'a> {
+#[derive(Clone, Copy)]
+pub(super) struct Names<'a> {
     pub(super) inputs: &'a [&'a str],
-    pub(super) parameters: &'a [&'a str],
-}
-
-/// What is wrong with a statement.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) message: String,
-    pub(super) help: Option<String>,
-    /// Bytes of the statement.
-    pub(super) range: Range<usize>,
+    pub(super) parameters: &'a IndexMap<String, Value>,
+    pub(super) columns: &'a Offline,
 }
 
 impl Query {
@@ -81,24 +74,16 @@ impl Query {
         Some(offset..offset + length.max(1))
     }
 
-    /// Checks that this is one query, and that it names nothing but known inputs and parameters.
-    pub(super) fn check(&self, known: &Known<'_>) -> Vec<Fault> {
-        if let Err(sql::Fault { range, message }) = sql::check_query(&self.sql) {
-            return vec![Fault { message, help: None, range }];
+    /// Checks that this is one query, and that it names nothing but known inputs, parameters and
+    /// columns.
+    pub(super) fn check(&self, known: &Names<'_>) -> Vec<Fault> {
+        if let Err(fault) = sql::check_query(&self.sql) {
+            return vec![fault];
         }
-        let tables = DFParser::parse_sql(&self.sql)
-            .ok()
-            .and_then(|mut statements| statements.pop_front())
-            .and_then(|statement| resolve_table_references(&statement, true).ok());
-        let tables = tables.into_iter().flat_map(|(tables, _)| tables);
-        let mut faults: Vec<Fault> = tables
-            .map(|table| table.to_string())
-            .filter(|table| !known.inputs.contains(&table.as_str()) && !self.calls(table))
-            .map(|table| self.unknown_table(&table, known.inputs))
-            .collect();
+        let mut faults = sql::unknown_tables(&self.sql, known.inputs);
         for (name, range) in sql::parameters(&self.sql) {
-            if !known.parameters.contains(&name.as_str()) {
-                let near = nearest(&name, known.parameters.iter().copied());
+            if !known.parameters.contains_key(&name) {
+                let near = nearest(&name, known.parameters.keys().map(String::as_str));
                 let help = match near {
                     Some(near) => format!("did you mean `${near}`?"),
                     None => "give it under `parameters` of the task".into(),
@@ -107,49 +92,24 @@ impl Query {
                 faults.push(Fault { message, help: Some(help), range });
             }
         }
+        if faults.is_empty() {
+            faults.extend(known.columns.query(&self.sql, known.parameters).and_then(Result::err));
+        }
         faults
     }
-
-    /// Whether the name is that of a function that gives rows, such as `generate_series`.
-    fn calls(&self, name: &str) -> bool {
-        let after = word(&self.sql, name).map(|range| self.sql[range.end..].trim_start());
-        after.is_some_and(|after| after.starts_with('('))
-    }
-
-    fn unknown_table(&self, table: &str, inputs: &[&str]) -> Fault {
-        let help = match nearest(table, inputs.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if inputs.is_empty() => "give the task `inputs`".into(),
-            None => format!("the inputs of the task are {}", listed(inputs)),
-        };
-        Fault {
-            message: format!("there is no input `{table}`"),
-            help: Some(help),
-            range: word(&self.sql, table).unwrap_or(0..self.sql.trim_end().len()),
-        }
-    }
-}
-
-/// Where the word stands by itself, whatever its case.
-fn word(sql: &str, word: &str) -> Option<Range<usize>> {
-    let (lower, word) = (sql.to_ascii_lowercase(), word.to_ascii_lowercase());
-    let is_part = |c: char| c.is_alphanumeric() || c == '_';
-    lower
-        .match_indices(&word)
-        .map(|(at, found)| at..at + found.len())
-        .find(|range| {
-            !lower[..range.start].ends_with(is_part) && !lower[range.end..].starts_with(is_part)
-        })
-        .filter(|range| range.end <= sql.len())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashMap;
 
     fn check(sql: &str, expect: &str) {
         let query = Query { sql: sql.into(), at: String::new(), file: None, range: 0..0 };
-        let known = Known { inputs: &["daily", "orders"], parameters: &["night"] };
+        let parameters = IndexMap::from([("night".to_owned(), Value::from("2026-11-24"))]);
+        let columns = Offline::new(&HashMap::new());
+        let inputs = &["daily", "orders"];
+        let known = Names { inputs, parameters: &parameters, columns: &columns };
         let faults: Vec<String> = query
             .check(&known)
             .into_iter()
@@ -166,11 +126,8 @@ mod tests {
         check("select day from daily where day = $night", "");
         check("with d as (select 1 as a) select a from d -- and no more", "");
         check("select value from generate_series(0, 23)", "");
-        check("select * from dialy", "[dialy] there is no input `dialy` (did you mean `daily`?)");
-        check(
-            "select *\nfrom x",
-            "[x] there is no input `x` (the inputs of the task are `daily` and `orders`)",
-        );
+        check("select * from dialy", "[dialy] no input `dialy` (did you mean `daily`?)");
+        check("select *\nfrom x", "[x] no input `x` (there are `daily`, `orders`)");
         check("drop table daily", "[drop table daily] this is not a SELECT");
         check("select day\nfrom daily wher x = 1 +", "[x] expected: end of statement, found: x");
         check("-- none", "[-- none] no SQL here; write one SELECT");

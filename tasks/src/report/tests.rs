@@ -7,12 +7,14 @@ mod pictures;
 
 use super::dashboard::{self, Dashboard};
 use super::page::{Made, MadeFrom};
-use super::query::Known;
+use super::query::Names;
 use super::render::{Answers, write};
 use super::sample;
+use crate::engine::offline::Offline;
 use arrow::array::RecordBatch;
 use datafusion::prelude::SessionContext;
-use orchestrator::kind::Files;
+use indexmap::IndexMap;
+use orchestrator::kind::{Files, Known};
 use serde_json::Value;
 use std::path::Path;
 
@@ -21,8 +23,9 @@ const NIGHTLY: &str = include_str!("../../../pipelines/dashboards/nightly.yaml")
 
 fn read(text: &str, inputs: &[&str]) -> Dashboard {
     let files = Files::from([("d.yaml".to_owned(), text.to_owned())]);
-    let known = Known { inputs, parameters: &[] };
-    dashboard::read("d.yaml", &files, known).unwrap_or_else(|problems| panic!("{problems:#?}"))
+    let (parameters, columns) = (IndexMap::new(), Offline::new(&Known::new()));
+    let names = Names { inputs, parameters: &parameters, columns: &columns };
+    dashboard::read("d.yaml", &files, names).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }
 
 async fn answers(session: &SessionContext, dashboard: &Dashboard) -> Answers {

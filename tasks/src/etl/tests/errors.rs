@@ -4,7 +4,7 @@ use super::{CLEAN, Case, keep, orders};
 use crate::engine::Engine;
 use crate::etl::Etl;
 use indexmap::IndexMap;
-use orchestrator::kind::{Kind, Write};
+use orchestrator::kind::{Files, Kind, Known, Write};
 use orchestrator::plan::{PlannedOutput, PlannedTask, Retry, TriggerRule};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -127,7 +127,62 @@ fn problems(outputs: &[(&str, &str)], options: Value, files: &[(&str, &str)]) ->
             help.unwrap_or_default()
         )
     };
-    etl.check(&task, &files).into_iter().map(told).collect()
+    etl.check(&task, &files, &Known::new()).into_iter().map(told).collect()
+}
+
+#[test]
+fn columns_are_known_from_task_to_task() {
+    let columns = [("id", "Int64"), ("price", "Float64")];
+    let columns = columns.map(|(name, kind)| (name.to_owned(), kind.to_owned()));
+    let known = Known::from([("b".to_owned(), columns.into())]);
+    let etl = Etl::new(Arc::new(Engine::default()));
+    let check = |options: Value, outputs: &[(&str, &str)], expect: &str| {
+        let mut task = task(&[("b", "table:b")], outputs, options);
+        task.late.clear();
+        let files = Files::new();
+        let problems = etl.check(&task, &files, &known);
+        let told: Vec<String> = problems
+            .into_iter()
+            .map(|problem| {
+                let help = problem.help.map(|help| format!(" ({help})")).unwrap_or_default();
+                format!("{}: {}{help}", problem.path.join("."), problem.message)
+            })
+            .collect();
+        assert_eq!(told.join("\n"), expect);
+        etl.columns(&task, &files, &known)
+    };
+    let valid = [("valid", "table:v"), ("rejected", "table:r")];
+    let out = check(
+        json!({"from": "select * from b", "rules": {"good": "price > 0"}, "dedupe": {"key": ["id"]}}),
+        &valid,
+        "",
+    );
+    assert_eq!(out, Known::from([("valid".to_owned(), known["b"].clone())]));
+    check(
+        json!({"from": "select * from b", "rules": {"good": "prize > 0"}, "dedupe": {"key": ["di"]}}),
+        &valid,
+        "with.rules.good: no column `prize` (at character 1) (did you mean `price`?)\n\
+         with.dedupe.key: the query has no column `di` (there are `id`, `price`)",
+    );
+    check(
+        json!({"sql": {"o": "select sum(prices) as s\nfrom b"}}),
+        &[("o", "table:o")],
+        "with.sql.o: no column `prices` (line 1, column 12 of the query) (did you mean `price`?)",
+    );
+    let out = check(
+        json!({"sql": {"o": "select cast(id as varchar) as name, sum(price) as s from b group by 1"}}),
+        &[("o", "table:o")],
+        "",
+    );
+    let names: Vec<&str> = out["o"].keys().map(String::as_str).collect();
+    assert_eq!(names, ["name", "s"]);
+    check(
+        json!({"sql": {"o": "select * from c"}}),
+        &[("o", "table:o")],
+        "with.sql.o: no input `c` (line 1, column 15 of the query) (there are `b`)",
+    );
+    // What is computed by Spark is not known here.
+    check(json!({"engine": "spark", "sql": {"o": "select x from b"}}), &[("o", "table:o")], "");
 }
 
 #[test]

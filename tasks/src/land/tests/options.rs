@@ -19,7 +19,7 @@ fn options_are_checked() {
             retry: Default::default(),
             timeout: None,
         };
-        let problems = Land.check(&task, &kind::Files::new());
+        let problems = Land.check(&task, &kind::Files::new(), &kind::Known::new());
         let told: Vec<String> =
             problems.iter().map(|p| format!("{}: {}", p.path.join("."), p.message)).collect();
         assert_eq!(told.join("; "), expect);

@@ -1,19 +1,23 @@
 //! What is wrong with a dashboard, and where.
 
 use super::{answers, made, read};
+use crate::engine::offline::Offline;
 use crate::report::dashboard;
-use crate::report::query::Known;
+use crate::report::query::Names;
 use crate::report::render::write;
 use datafusion::prelude::SessionContext;
-use orchestrator::kind::Files;
+use indexmap::IndexMap;
+use orchestrator::kind::{Files, Known};
 
 /// Each problem as `line:column message (help)`, one in a line.
 fn problems(text: &str, files: &[(&str, &str)]) -> String {
     let mut all = Files::from([("d.yaml".to_owned(), text.to_owned())]);
     all.extend(files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())));
-    let problems = dashboard::read("d.yaml", &all, Known { inputs: &["daily"], parameters: &[] })
-        .err()
-        .unwrap_or_default();
+    let daily = [("day", "Date32"), ("revenue", "Float64")];
+    let daily = daily.map(|(name, kind)| (name.to_owned(), kind.to_owned()));
+    let columns = Offline::new(&Known::from([("daily".to_owned(), daily.into())]));
+    let names = Names { inputs: &["daily"], parameters: &IndexMap::new(), columns: &columns };
+    let problems = dashboard::read("d.yaml", &all, names).err().unwrap_or_default();
     let line = |problem: &orchestrator::kind::Problem| {
         let place = problem.in_file.as_ref().unwrap();
         assert_eq!(problem.path, ["with", "dashboard"]);
@@ -54,7 +58,7 @@ charts:
 3:27 `figures.0.sql`: expected: an SQL statement, found: selec
 3:44 `figures.0.format`: `money` is not known here (it may be `integer`, `decimal`, `percent` and `currency`)
 7:11 `charts.sales.kind`: `lime` is not known here (did you mean `line`?)
-12:12 `charts.sales.sql`: there is no input `dialy` (did you mean `daily`?)
+12:12 `charts.sales.sql`: no input `dialy` (did you mean `daily`?)
 13:3 `charts.Top 10`: this name becomes a file's name and can't be one (use lowercase letters, digits and `_`)
 13:3 `charts.Top 10`: the key `title` is missing
 ",

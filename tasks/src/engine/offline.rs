@@ -1,0 +1,205 @@
+//! Queries planned before there is anything to read: over the columns that are known of inputs.
+
+use super::Engine;
+use super::sql::{Fault, bind, explained, expression, tables_of};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::{DFSchema, DataFusionError};
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::logical_expr::ExprSchemable;
+use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::Statement;
+use futures::executor::block_on;
+use indexmap::IndexMap;
+use orchestrator::kind::{Columns, Known};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+/// The inputs of a task whose columns are known.
+pub(crate) struct Offline {
+    tables: HashMap<String, SchemaRef>,
+    /// Made for the first query: a thousand pipelines may be checked at once.
+    session: OnceLock<SessionContext>,
+}
+
+impl Offline {
+    /// `known`: types in Arrow's words. Inputs with a type of another sort are left out.
+    pub(crate) fn new(known: &Known) -> Offline {
+        let tables = known.iter().filter_map(|(name, columns)| {
+            Some((name.to_lowercase(), Arc::new(schema_of(columns)?)))
+        });
+        Offline { tables: tables.collect(), session: OnceLock::new() }
+    }
+
+    /// The columns that a query gives, or what is wrong with it; `None` if it reads something whose
+    /// columns are not known.
+    pub(crate) fn query(
+        &self,
+        sql: &str,
+        parameters: &IndexMap<String, Value>,
+    ) -> Option<Result<Columns, Fault>> {
+        let is_known = |table: &str| self.tables.contains_key(&table.to_lowercase());
+        if self.tables.is_empty() || !tables_of(sql).iter().all(|(table, _)| is_known(table)) {
+            return None;
+        }
+        let planned = block_on(self.plan(sql, parameters));
+        Some(planned.map_err(|error| self.fault(sql, &error)))
+    }
+
+    async fn plan(
+        &self,
+        sql: &str,
+        parameters: &IndexMap<String, Value>,
+    ) -> Result<Columns, DataFusionError> {
+        let state = self.session().state();
+        let mut statement =
+            state.sql_to_statement(sql, &state.config().options().sql_parser.dialect)?;
+        if let Statement::Statement(statement) = &mut statement {
+            bind(statement.as_mut(), parameters);
+        }
+        let plan = state.statement_to_plan(statement).await?;
+        // Types are only brought together here, and a sum of texts refused.
+        let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+        Ok(columns_of(plan.schema().as_arrow()))
+    }
+
+    /// What is wrong with a condition over some columns.
+    pub(crate) fn condition(
+        &self,
+        sql: &str,
+        columns: &Columns,
+        parameters: &IndexMap<String, Value>,
+    ) -> Option<Fault> {
+        let schema = DFSchema::try_from(schema_of(columns)?).ok()?;
+        let planned = expression(self.session(), sql, &schema, parameters);
+        match planned.and_then(|condition| condition.get_type(&schema)) {
+            Ok(DataType::Boolean | DataType::Null) => None,
+            Ok(_) => Some(Fault {
+                range: 0..sql.trim_end().len(),
+                message: format!("`{sql}` is neither true nor false"),
+                help: None,
+            }),
+            Err(error) => Some(self.fault(sql, &error)),
+        }
+    }
+
+    fn session(&self) -> &SessionContext {
+        self.session.get_or_init(|| {
+            let session = Engine::default().bare_session();
+            for (name, schema) in &self.tables {
+                // Nothing can fail here: each name is there once.
+                let _ = session.register_table(name, Arc::new(EmptyTable::new(schema.clone())));
+            }
+            session
+        })
+    }
+
+    fn fault(&self, sql: &str, error: &DataFusionError) -> Fault {
+        let tables: Vec<&str> = self.tables.keys().map(String::as_str).collect();
+        let whole: Range<usize> = 0..sql.trim_end().len();
+        match explained(sql, error, &tables) {
+            Some((range, message, help)) => Fault { range: range.unwrap_or(whole), message, help },
+            None => Fault { range: whole, message: super::errors::message(error), help: None },
+        }
+    }
+}
+
+/// Columns of an Arrow schema, their types in Arrow's words.
+pub(crate) fn columns_of(schema: &Schema) -> Columns {
+    let fields = schema.fields().iter();
+    fields.map(|field| (field.name().clone(), field.data_type().to_string())).collect()
+}
+
+fn schema_of(columns: &Columns) -> Option<Schema> {
+    let field = |(name, kind): (&String, &String)| {
+        Some(Field::new(name, kind.parse::<DataType>().ok()?, true))
+    };
+    Some(Schema::new(columns.iter().map(field).collect::<Option<Vec<_>>>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::columns::{ColumnType, arrow_schema};
+
+    fn orders() -> Offline {
+        let columns = [
+            ("order_id", ColumnType::Integer),
+            ("country", ColumnType::String),
+            ("price", ColumnType::Decimal { precision: 12, scale: 2 }),
+            ("ordered_at", ColumnType::Timestamp),
+            ("is_prime", ColumnType::Boolean),
+            ("day", ColumnType::Date),
+        ];
+        let columns = columns.map(|(name, kind)| (name.to_owned(), kind)).into_iter().collect();
+        let columns = columns_of(&arrow_schema(&columns));
+        Offline::new(&Known::from([("orders".to_owned(), columns)]))
+    }
+
+    #[test]
+    fn the_columns_of_a_result_are_known() {
+        let check = |sql: &str, expect: &str| {
+            let parameters = IndexMap::from([("night".to_owned(), Value::from("2026-11-24"))]);
+            let found = orders().query(sql, &parameters).unwrap().unwrap();
+            let found: Vec<String> =
+                found.iter().map(|(name, kind)| format!("{name}: {kind}")).collect();
+            assert_eq!(found.join(", "), expect, "{sql}");
+            // What a query gives, another one can read.
+            let known = found.iter().map(|column| column.split_once(": ").unwrap());
+            let known = known.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect();
+            assert!(schema_of(&known).is_some(), "{sql}");
+        };
+        check(
+            "select country, count(*) as orders, sum(price) as revenue from orders group by 1",
+            "country: Utf8View, orders: Int64, revenue: Decimal128(22, 2)",
+        );
+        check(
+            "select date_trunc('day', ordered_at) as day, $night as night from Orders",
+            "day: Timestamp(µs, \"UTC\"), night: Utf8",
+        );
+        check(
+            "with a as (select array_agg(day) as days from orders) select days, 1.5 as x from a",
+            "days: List(Date32), x: Float64",
+        );
+        check("select value from generate_series(0, 23)", "value: Int64");
+    }
+
+    #[test]
+    fn mistakes_have_their_place() {
+        let check = |sql: &str, expect: &str| {
+            let fault = orders().query(sql, &IndexMap::new()).unwrap().unwrap_err();
+            let help = fault.help.map(|help| format!(" ({help})")).unwrap_or_default();
+            assert_eq!(format!("[{}] {}{help}", &sql[fault.range], fault.message), expect, "{sql}");
+        };
+        check(
+            "select order_id,\n  cuntry from orders",
+            "[cuntry] no column `cuntry` (did you mean `country`?)",
+        );
+        check(
+            "select o.prize from orders o",
+            "[o.prize] no column `prize` (did you mean `price`?)",
+        );
+        check(
+            "select datetrunk('day', day) from orders",
+            "[datetrunk] no function `datetrunk` (did you mean `datetrunc`?)",
+        );
+        check(
+            "select day + is_prime from orders",
+            "[day + is_prime] cannot coerce arithmetic expression Date32 + Boolean to valid types",
+        );
+        assert!(orders().query("select * from customers", &IndexMap::new()).is_none());
+    }
+
+    #[test]
+    fn conditions_name_known_columns() {
+        let orders = orders();
+        let columns = Columns::from([("price".to_owned(), "Float64".to_owned())]);
+        assert_eq!(orders.condition("price > 0", &columns, &IndexMap::new()), None);
+        let fault = orders.condition("prise > 0", &columns, &IndexMap::new()).unwrap();
+        assert_eq!(fault.message, "no column `prise`");
+        assert_eq!(fault.range, 0..5);
+        let fault = orders.condition("price + 1", &columns, &IndexMap::new()).unwrap();
+        assert_eq!(fault.message, "`price + 1` is neither true nor false");
+    }
+}
