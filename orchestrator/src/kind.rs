@@ -72,6 +72,8 @@ pub type Known = HashMap<String, Columns>;
 pub struct Problem {
     /// Where below the task: `["with", "rules", "price_is_positive"]`, `["inputs", "rows"]`.
     pub path: Vec<String>,
+    /// Which bytes of the text there, if it is a part of it.
+    pub within: Option<std::ops::Range<usize>>,
     /// Where else, if it lies in a referred file.
     pub in_file: Option<FilePlace>,
     /// A lowercase fragment, values in backticks.
@@ -96,6 +98,7 @@ impl Problem {
     ) -> Self {
         Problem {
             path: path.into_iter().map(Into::into).collect(),
+            within: None,
             in_file: None,
             message: message.into(),
             help: None,

@@ -115,6 +115,34 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment
 });
 
+/// The filters, tests and functions of expressions, as the reference has them.
+pub(crate) fn known(what: &str) -> &'static [&'static str] {
+    match what {
+        "filter" => &[
+            "abs", "batch", "bool", "chain", "default", "dictsort", "first", "float", "format",
+            "int", "items", "join", "last", "length", "lines", "list", "lower", "map", "max",
+            "min", "reject", "replace", "reverse", "round", "select", "slice", "sort", "split",
+            "string", "sum", "title", "tojson", "trim", "unique", "upper", "zip",
+        ],
+        "test" => &[
+            "boolean",
+            "defined",
+            "divisibleby",
+            "endingwith",
+            "even",
+            "float",
+            "integer",
+            "mapping",
+            "number",
+            "odd",
+            "sequence",
+            "startingwith",
+            "string",
+        ],
+        _ => &["dict", "range"],
+    }
+}
+
 /// What expressions can name, with values.
 #[derive(Clone, Debug)]
 pub(crate) struct Context(minijinja::Value);
@@ -390,6 +418,22 @@ pub fn holds_late(expression: &str, late: &LateContext<'_>) -> Result<bool, Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_known_is_there_and_in_the_reference() {
+        let reference = include_str!("../../docs/language.md");
+        for (what, before) in [("filter", "1 | "), ("test", "1 is "), ("function", "")] {
+            for name in known(what) {
+                let names = Names::of(&format!(
+                    "{before}{name}{}",
+                    if before.is_empty() { "()" } else { "" }
+                ));
+                assert_eq!(names.unknown, [], "{what} {name}");
+                let written = [format!("`{name}`"), format!("`{name}(")];
+                assert!(written.iter().any(|name| reference.contains(name)), "{what} {name}");
+            }
+        }
+    }
     use serde_json::json;
 
     fn context() -> Context {

@@ -90,6 +90,14 @@ impl Node {
         self.entry(key).map(|entry| &entry.node)
     }
 
+    /// The value at a path of keys and indices.
+    pub fn at<S: AsRef<str>>(&self, path: &[S]) -> Option<&Node> {
+        path.iter().map(AsRef::as_ref).try_fold(self, |node, step: &str| match &node.tree {
+            Tree::List(items) => items.get(step.parse::<usize>().ok()?),
+            _ => node.get(step),
+        })
+    }
+
     /// The place of the value at a path of keys and indices, or of the deepest thing on the way
     /// there.
     pub fn place<S: AsRef<str>>(&self, path: &[S]) -> Span {

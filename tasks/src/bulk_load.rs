@@ -191,10 +191,7 @@ impl Options {
             let over = |known| offline.condition(condition, known, &self.parameters);
             let fault = check_expression(condition).err().or_else(|| known.and_then(over));
             if let Some(fault) = fault {
-                let at = condition[..fault.range.start].chars().count() + 1;
-                let message = format!("{} (at character {at})", fault.message);
-                let problem = Problem::new(["with", "where"], message);
-                problems.push(Problem { help: fault.help, ..problem });
+                problems.push(options::at(["with", "where"], fault));
             }
         }
         problems

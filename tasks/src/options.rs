@@ -1,6 +1,6 @@
 //! The options of a planned task as its kind reads them.
 
-use crate::engine::sql::check_expression;
+use crate::engine::sql::{Fault, check_expression};
 use orchestrator::kind::Problem;
 use orchestrator::plan::PlannedTask;
 use serde::de::DeserializeOwned;
@@ -24,6 +24,12 @@ pub(crate) fn read<T: DeserializeOwned>(
         problems.push(Problem::new(path, error.inner().to_string()));
     }
     None
+}
+
+/// What is wrong with the SQL of an option.
+pub(crate) fn at<'p>(path: impl IntoIterator<Item = &'p str>, fault: Fault) -> Problem {
+    let Fault { range, message, help } = fault;
+    Problem { within: Some(range), help, ..Problem::new(path, message) }
 }
 
 /// The conditions of `write: replace_where` that are not SQL.

@@ -56,9 +56,9 @@ fn a_file_or_a_query_that_does_not_fit() {
     check("", all, "id > 0", 1, &["`file:orders.csv` is empty; not even a header is there"]);
     let words = ["has the header `a,b`", "`id`, `price`, `at` are missing", "`a`, `b` are not"];
     check("a,b\n1,2\n", all, "id > 0", 1, &words);
-    check(good, "select * fro orders", "id > 0", 2, &["p.yaml:9:13", "found: fro"]);
-    check(good, "select idd from orders", "id > 0", 2, &["p.yaml:9:13", "`idd`", "`id`"]);
-    check(good, "select id from order", "id > 0", 2, &["p.yaml:9:13", "`order`", "`orders`"]);
+    check(good, "select * fro orders", "id > 0", 2, &["p.yaml:9:22", "found: fro"]);
+    check(good, "select idd from orders", "id > 0", 2, &["p.yaml:9:20", "`idd`", "`id`"]);
+    check(good, "select id from order", "id > 0", 2, &["p.yaml:9:28", "`order`", "`orders`"]);
     check(good, all, "pricee > 0", 2, &["p.yaml:10:19", "`pricee`", "`price`"]);
     check(good, all, "price", 2, &["p.yaml:10:19", "`price` is neither true nor false"]);
 }

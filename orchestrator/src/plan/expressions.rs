@@ -199,7 +199,8 @@ impl<'a> Scope<'a> {
             for (range, what) in &names.unknown {
                 let word = &expression[range.clone()];
                 let message = format!("there is no {what} `{word}`");
-                let help = elsewhere(word).map(str::to_owned);
+                let near = || did_you_mean(word, template::known(what).iter().copied());
+                let help = elsewhere(word).map(str::to_owned).or_else(near);
                 let fault = Fault { range: range.clone(), message, help };
                 found.push((Code::UnknownName, fault));
             }
@@ -471,7 +472,7 @@ fn moved(fault: Fault, by: usize) -> Fault {
 
 /// Where a part of a text lies in the file, in whose quotes and indentation it is written: the
 /// same occurrence of the same characters. If the file writes them differently, the whole text.
-fn inside(source: &str, span: Span, text: &str, range: Range<usize>) -> Range<usize> {
+pub(super) fn inside(source: &str, span: Span, text: &str, range: Range<usize>) -> Range<usize> {
     let whole: Range<usize> = span.into();
     let (Some(raw), Some(part)) = (source.get(whole.clone()), text.get(range.clone())) else {
         return whole;

@@ -1,6 +1,6 @@
 //! From a pipeline to its plan, step by step, with all problems on the way.
 
-use super::expressions::Scope;
+use super::expressions::{Scope, inside};
 use super::tasks::Draft;
 use super::{Interval, Leeway, Plan, PlanRequest, datasets, edges, order, params, select, tasks};
 use crate::dataset::DatasetName;
@@ -14,6 +14,7 @@ use crate::spec::{CatchUp, RetrySpec, Spec};
 use crate::yaml::{Entry, Span};
 use jiff::tz::TimeZone;
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 /// What the steps share.
 pub(super) struct Planner<'a> {
@@ -298,6 +299,15 @@ impl Planner<'_> {
             false => entry.node.place(&problem.path),
         };
         let span = if span == entry.node.span { entry.key_span } else { span };
+        let mut own: Range<usize> = span.into();
+        let option = entry.node.at(&problem.path);
+        if let (Some(range), Some(option)) = (problem.within, option)
+            && let Some(text) = option.as_text()
+        {
+            let part = inside(&self.definition.pipeline.text, option.span, text, range);
+            let is_whole = part == Range::from(option.span);
+            own = if is_whole { own } else { part };
+        }
         let mut path = vec!["tasks".to_owned(), entry.key.clone()];
         path.extend(problem.path);
         let diagnostic = Diagnostic::error(Code::BadOption, problem.message)
@@ -306,8 +316,8 @@ impl Planner<'_> {
         let diagnostic = match problem.in_file {
             Some(place) => diagnostic
                 .at(self.definition.shown_path(&place.path), place.range)
-                .related(self.file(), span, format!("used by `{}`", entry.key)),
-            None => diagnostic.at(self.file(), span),
+                .related(self.file(), own, format!("used by `{}`", entry.key)),
+            None => diagnostic.at(self.file(), own),
         };
         self.problems.push(diagnostic);
     }

@@ -102,3 +102,37 @@ fn the_reference_names_every_key() {
         }
     }
 }
+
+/// Each row of a table with an example and what it gives is tried.
+#[test]
+fn the_examples_of_expressions_are_true() {
+    let text = include_str!("../../../docs/language.md");
+    let (_, text) = text.split_once("### Operators").unwrap();
+    let (text, _) = text.split_once("\n### ").unwrap();
+    let plain = |cell: &str| cell.trim().trim_matches('`').replace('\u{0}', "|");
+    let mut tried = 0;
+    for row in text.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<String> =
+            row.replace("\\|", "\u{0}").trim_matches('|').split('|').map(plain).collect();
+        let [name, _, example, gives] = cells.as_slice() else { continue };
+        let Ok(gives) = serde_json::from_str::<Value>(gives) else { continue };
+        let task = json!({"uses": "noop", "with": {"x": format!("${{{{ {example} }}}}")}});
+        let pipeline = json!({
+            "name": "doc",
+            "params": {
+                "rows": {"type": "integer", "default": 1000},
+                "full": {"type": "boolean", "default": false},
+            },
+            "tasks": {"t": task},
+        });
+        let definition =
+            from_text("doc.yaml", &pipeline.to_string(), Files::new(), &kinds(), &|_| None)
+                .unwrap_or_else(|problems| panic!("{example}\n{}", problems.render(false)));
+        let request = PlanRequest::new("2026-11-24T12:00:00Z".parse().unwrap());
+        let (plan, _) = plan(&definition, &kinds(), &request)
+            .unwrap_or_else(|problems| panic!("{name}: {example}: {problems:#?}"));
+        assert_eq!(plan.tasks[0].options["x"], gives, "{name}: {example}");
+        tried += 1;
+    }
+    assert!(tried > 30, "{tried}");
+}

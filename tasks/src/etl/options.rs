@@ -259,9 +259,7 @@ impl Checker<'_> {
         }
         let over = |columns| self.offline.condition(rule, columns, &options.parameters);
         if let Some(fault) = check_expression(rule).err().or_else(|| columns.and_then(over)) {
-            let at = rule[..fault.range.start].chars().count() + 1;
-            let message = format!("{} (at character {at})", fault.message);
-            self.problems.push(Problem { help: fault.help, ..Problem::new(path, message) });
+            self.problems.push(options::at(path, fault));
         }
         self.check_used(&path, None, rule, options);
     }
@@ -314,7 +312,7 @@ impl Checker<'_> {
                 None => {}
             }
         }
-        self.problems.extend(faults.into_iter().map(|fault| in_query(path, file, sql, fault)));
+        self.problems.extend(faults.into_iter().map(|fault| in_query(path, file, fault)));
         columns
     }
 
@@ -328,7 +326,7 @@ impl Checker<'_> {
                 };
                 let message = format!("no parameter `{name}`");
                 let fault = Fault { range, message, help: Some(help) };
-                self.problems.push(in_query(path, file, sql, fault));
+                self.problems.push(in_query(path, file, fault));
             }
             self.used.insert(name);
         }
@@ -387,19 +385,13 @@ impl Checker<'_> {
 }
 
 /// A problem of a query, with its place in the file, or else in the text.
-fn in_query(path: &[&str], file: Option<&str>, sql: &str, fault: Fault) -> Problem {
-    let Fault { range, message, help } = fault;
-    let mut problem = Problem { help, ..Problem::new(path.iter().copied(), message) };
+fn in_query(path: &[&str], file: Option<&str>, fault: Fault) -> Problem {
     match file {
-        Some(file) => {
-            problem.in_file = Some(FilePlace { path: file.to_owned(), range });
-        }
-        None => {
-            let before = &sql[..range.start];
-            let line = before.matches('\n').count() + 1;
-            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-            problem.message += &format!(" (line {line}, column {column} of the query)");
-        }
+        Some(file) => Problem {
+            help: fault.help,
+            in_file: Some(FilePlace { path: file.to_owned(), range: fault.range }),
+            ..Problem::new(path.iter().copied(), fault.message)
+        },
+        None => options::at(path.iter().copied(), fault),
     }
-    problem
 }
