@@ -296,7 +296,8 @@ pub fn render(diagnostics: &[Diagnostic], sources: &Sources, color: bool) -> Str
     if diagnostics.len() > MOST_RENDERED {
         text.push_str(&format!("and {} more problems\n\n", diagnostics.len() - MOST_RENDERED));
     }
-    text
+    // Control characters beyond ASCII, which the renderer lets pass, steer some terminals.
+    text.replace(|c: char| ('\u{80}'..='\u{9f}').contains(&c), "\u{fffd}")
 }
 
 fn report<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> annotate_snippets::Group<'a> {

@@ -8,10 +8,11 @@ use crate::plan::{Interval, Plan, PlannedTask};
 use indexmap::IndexMap;
 use jiff::tz::TimeZone;
 use minijinja::value::ValueKind;
-use minijinja::{Environment, UndefinedBehavior};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -105,10 +106,33 @@ pub(crate) fn whole(text: &str, parts: &[Part]) -> Option<Range<usize>> {
     (expressions.next().is_none() && !only.is_empty()).then_some(only)
 }
 
+/// What an expression may cost, in MiniJinja's measure: one for each step and each 64 bytes, so about
+/// 64 MB.
+const FUEL: u64 = 1_000_000;
+
+/// The value of an expression takes no more, as JSON.
+const MOST_BYTES: usize = 1 << 20;
+
+/// How many more bytes may be written; they are only counted.
+struct Left(usize);
+
+impl Write for Left {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let left = self.0.checked_sub(bytes.len());
+        self.0 = left.unwrap_or(0);
+        left.map(|_| bytes.len()).ok_or_else(|| io::ErrorKind::FileTooLarge.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_debug(true);
+    environment.set_fuel(Some(FUEL));
     // They tell of the template engine, not of pipelines.
     environment.remove_global("debug");
     environment.remove_global("namespace");
@@ -209,7 +233,10 @@ impl IntervalNames {
 pub(crate) fn evaluate(expression: &str, context: &Context) -> Result<Value, Fault> {
     let fault = |error: &minijinja::Error| {
         let detail = error.detail().map(str::to_owned);
-        let message = detail.unwrap_or_else(|| error.kind().to_string());
+        let message = match error.kind() {
+            ErrorKind::OutOfFuel => "the expression computes too much".to_owned(),
+            kind => detail.unwrap_or_else(|| kind.to_string()),
+        };
         let range = error.range().filter(|range| range.end <= expression.len());
         Fault { range: range.unwrap_or(0..expression.len()), message, help: None }
     };
@@ -219,6 +246,11 @@ pub(crate) fn evaluate(expression: &str, context: &Context) -> Result<Value, Fau
         |message: &str| Fault { range: 0..expression.len(), message: message.into(), help: None };
     if value.kind() == ValueKind::Undefined {
         return Err(whole("the expression has no value"));
+    }
+    // Lists can be longer than what was paid for them: `[0] * 100_000_000` takes memory only here.
+    let mut left = Left(MOST_BYTES);
+    if serde_json::to_writer(&mut left, &value).is_err() && left.0 == 0 {
+        return Err(whole("the value of the expression is too large"));
     }
     serde_json::to_value(&value).map_err(|_| whole("the expression gives what YAML could not say"))
 }

@@ -121,7 +121,7 @@ tasks:
       row_key: [order_id]
       families:
         basic_info: [customer_id, order_timestamp]
-        product: [product_id, category, price, quantity]
+        product: [product_id, product_category, price, quantity]
 "#
     }
 

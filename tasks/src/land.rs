@@ -159,7 +159,7 @@ tasks:
     inputs: {topic: topic:orders}
     outputs: {orders: table:landed_orders, dead_letters: table:dead_letters}
     with:
-      columns: {quantity: integer, price: number}
+      columns: {order_id: integer, price: number}
       roll: {rows: 100000, every: 30s}
 "#
     }

@@ -242,3 +242,28 @@ fn misspelt_columns_are_found_before_anything_runs() {
         &[(dashboard, "no column `kategory`", "")],
     );
 }
+
+#[test]
+fn the_example_of_each_kind_runs() {
+    let orders = "order_id,customer_id,price,ordered_at\n\
+                  1,anna,2.5,2026-11-20T08:00:00Z\n2,,3.5,2026-11-20T09:00:00Z\n";
+    let small = Project::shipped();
+    small.write("data/files/raw/orders.csv", orders);
+    let whole = Project::shipped();
+    whole.ok(&["run", "pipelines/ecommerce.yaml", "--set", "rows=2000"]);
+    let kinds = small.ok(&["kinds", "-o", "json"]).out;
+    let kinds: Value = serde_json::from_str(&kinds).unwrap();
+    let mut kinds: Vec<&str> =
+        kinds.as_array().unwrap().iter().map(|kind| kind["kind"].as_str().unwrap()).collect();
+    // What `land` reads, `stream` has written.
+    kinds.sort_by_key(|kind| *kind == "land");
+    for kind in kinds {
+        let project = if ["bulk_load", "report"].contains(&kind) { &whole } else { &small };
+        let manual: Value =
+            serde_json::from_str(&project.ok(&["kinds", kind, "-o", "json"]).out).unwrap();
+        project.write("pipelines/example.yaml", manual["example"].as_str().unwrap());
+        project.ok(&["run", "pipelines/example.yaml"]);
+    }
+    let rows = small.ok(&["query", "select count(*) as rows from landed_orders", "-o", "csv"]).out;
+    assert_eq!(rows, "rows\n2\n");
+}

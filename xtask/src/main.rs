@@ -2,6 +2,7 @@
 
 mod bench;
 mod cluster;
+mod fuzz;
 mod node;
 mod packages;
 mod python;
@@ -30,6 +31,8 @@ enum Task {
     Bench(bench::Arguments),
     /// Start and stop real servers on this machine: Kafka, HDFS, HBase, Spark; no Docker needed
     Cluster(cluster::Arguments),
+    /// Let a fuzzer write pipelines, and see that each gives a plan or problems with a place
+    Fuzz(fuzz::Arguments),
 }
 
 fn main() -> Result<()> {
@@ -37,6 +40,7 @@ fn main() -> Result<()> {
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Cluster(arguments) => cluster::run(&arguments),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
     }
 }
 
