@@ -1,7 +1,9 @@
 //! `tidemill backfill`: runs for intervals of the past.
 
-use crate::pipeline::{self, parse_setting, print};
-use crate::{CANCELLED, Common, FAILED, INVALID, OK, output, process, signals};
+use crate::arguments::{self, misuse, parse_day, parse_setting};
+use crate::pipeline;
+use crate::stdout::print;
+use crate::{CANCELLED, Common, FAILED, Format, INVALID, OK, output, process, signals};
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -13,7 +15,8 @@ use orchestrator::plan::{Interval, PlanRequest};
 use orchestrator::run::ownership::RunLock;
 use orchestrator::scheduler::Scheduled;
 use orchestrator::store::{RunRow, RunStatus, Store, Trigger};
-use std::collections::{BTreeMap, VecDeque};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -23,6 +26,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
   tidemill backfill pipelines/ecommerce_nightly.yaml --from 2026-11-01 --to 2026-11-20 --dry-run
   tidemill backfill pipelines/ecommerce_nightly.yaml --from 2026-11-01 --to 2026-11-20 --parallel 2
   tidemill backfill pipelines/ecommerce_nightly.yaml --from 2026-11-01 --missing-only
+  tidemill backfill pipelines/ecommerce_nightly.yaml --from 2026-11-01 -o json | jq -r .run
 
 The intervals are those of the pipeline's schedule that begin on these days, both included, in the
 schedule's time zone; without a schedule, days of UTC. A run that fails does not stop the others.
@@ -30,12 +34,13 @@ Ctrl-C cancels the active runs; the same command with --missing-only goes on lat
 kill. A backfill never holds back a run that is due. Exit code: 1 if a run failed.")]
 pub struct Arguments {
     /// The pipeline's YAML file
+    #[arg(value_parser = arguments::pipeline_path())]
     file: PathBuf,
     /// The first day
-    #[arg(long, value_name = "YYYY-MM-DD")]
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_day)]
     from: Date,
     /// The last day [default: the last whose interval has ended]
-    #[arg(long, value_name = "YYYY-MM-DD")]
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_day)]
     to: Option<Date>,
     /// Runs that may be active at once
     #[arg(long, value_name = "N", default_value = "1")]
@@ -49,9 +54,12 @@ pub struct Arguments {
     /// Set a parameter; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
     set: Vec<(String, String)>,
-    /// Profile of tidemill.yaml [default: the one it names]
-    #[arg(long)]
+    /// Profile of tidemill.yaml [default: the one it names, else embedded]
+    #[arg(long, value_name = "NAME")]
     profile: Option<String>,
+    /// `json`: an object a line, for each interval that is left out, each run that begins and ends
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
 }
 
 /// What is done about an interval.
@@ -91,13 +99,17 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     let mut queue = VecDeque::new();
     for (interval, step) in intervals.into_iter().zip(steps) {
         let about = pipeline::interval(interval, &plan.zone());
+        let text = match &step {
+            Step::Leave(why) => format!("{about}  left out: {why}\n"),
+            Step::Resume(run) => format!("{about}  resumes run {run}\n"),
+            Step::New => format!("{about}  a new run\n"),
+        };
         match step {
-            Step::Leave(why) => print(&format!("{about}  left out: {why}\n"))?,
-            Step::Resume(run) if arguments.dry_run => {
-                print(&format!("{about}  resumes run {run}\n"))?
-            }
-            Step::New if arguments.dry_run => print(&format!("{about}  a new run\n"))?,
-            step => queue.push_back((interval, step)),
+            Step::New | Step::Resume(_) if !arguments.dry_run => queue.push_back((interval, step)),
+            _ if arguments.output == Format::Text => print(&text)?,
+            Step::Leave(why) => say(interval, json!({"step": "left_out", "reason": why}))?,
+            Step::Resume(run) => say(interval, json!({"step": "resume", "run": run}))?,
+            Step::New => say(interval, json!({"step": "new"}))?,
         }
     }
     if queue.is_empty() {
@@ -116,10 +128,20 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
         definition,
         request: Box::new(request),
         outbox,
-        active: BTreeMap::new(),
+        active: BTreeSet::new(),
         ended: BTreeMap::new(),
+        output: arguments.output,
     };
     backfill.run(queue, &inbox, arguments.parallel.get())
+}
+
+/// Prints what becomes of an interval, for programs.
+fn say(interval: Interval, what: Value) -> Result<()> {
+    let mut line = json!({"interval_start": interval.start, "interval_end": interval.end});
+    if let (Some(line), Value::Object(what)) = (line.as_object_mut(), what) {
+        line.extend(what);
+    }
+    Ok(print(&format!("{line}\n"))?)
 }
 
 /// The intervals that begin from the day `from` to the day `to`.
@@ -133,7 +155,9 @@ fn intervals(
     let begins = |day: Date| Ok::<_, jiff::Error>(day.to_zoned(zone.clone())?.timestamp());
     let start = begins(from)?;
     let end = match to {
-        Some(to) if to < from => bail!("--to {to} is before --from {from}"),
+        Some(to) if to < from => {
+            return Err(misuse(format!("--to {to} is before --from {from}")));
+        }
         Some(to) => begins(to.tomorrow()?)?,
         None => now,
     };
@@ -205,9 +229,10 @@ struct Backfill<'a> {
     definition: Definition,
     request: Box<dyn Fn(Interval) -> PlanRequest + 'a>,
     outbox: Sender<Message>,
-    active: BTreeMap<String, Interval>,
+    active: BTreeSet<String>,
     /// How many runs have ended, by their state.
     ended: BTreeMap<&'static str, usize>,
+    output: Format,
 }
 
 impl Backfill<'_> {
@@ -234,7 +259,7 @@ impl Backfill<'_> {
                 Message::Stop => {
                     stopped = true;
                     queue.clear();
-                    for run in self.active.keys() {
+                    for run in &self.active {
                         self.store.request_cancel(
                             run,
                             Timestamp::now(),
@@ -245,9 +270,11 @@ impl Backfill<'_> {
                 }
             }
         }
-        let counts: Vec<String> =
-            self.ended.iter().map(|(state, count)| format!("{count} {state}")).collect();
-        print(&format!("\n{}: {}\n", self.pipeline, counts.join(", ")))?;
+        if self.output == Format::Text {
+            let counts: Vec<String> =
+                self.ended.iter().map(|(state, count)| format!("{count} {state}")).collect();
+            print(&format!("\n{}: {}\n", self.pipeline, counts.join(", ")))?;
+        }
         Ok(match self.ended.keys().all(|state| *state == RunEnd::Succeeded.as_str()) {
             _ if stopped => CANCELLED,
             true => OK,
@@ -261,10 +288,10 @@ impl Backfill<'_> {
                 .with_context(|| format!("cannot lock run {run}"))?
                 .with_context(|| format!("run {run} has just been taken over by another process"))
         };
-        let (run, lock) = match step {
+        let (name, run, lock) = match step {
             Step::Resume(run) => {
                 let lock = lock(&run)?;
-                (run, lock)
+                ("resume", run, lock)
             }
             _ => {
                 let request = (self.request)(interval);
@@ -275,16 +302,19 @@ impl Backfill<'_> {
                 // As many as --parallel says may be active, beside all others.
                 let made = self.store.create_run(&new, usize::MAX, |_| false)?;
                 debug_assert!(made.is_ok(), "there is no limit");
-                (new.id, lock)
+                ("new", new.id, lock)
             }
         };
+        if self.output == Format::Json {
+            say(interval, json!({"step": name, "run": run, "state": "running"}))?;
+        }
         let child = process::start(&self.program, &self.data_dir, &run, lock)?;
         let outbox = self.outbox.clone();
         process::tell_its_end(self.data_dir.clone(), run.clone(), Some(child), move |run| {
             // Nobody listens any more when the backfill ends.
             let _ = outbox.send(Message::RunEnded(run));
         })?;
-        self.active.insert(run, interval);
+        self.active.insert(run);
         Ok(())
     }
 
@@ -292,15 +322,20 @@ impl Backfill<'_> {
         let row = self.store.find_run(run)?;
         let state = pipeline::status(&row, &self.data_dir).as_str();
         *self.ended.entry(state).or_default() += 1;
-        let interval = self.active.remove(run);
-        let about = interval.map(|interval| pipeline::interval(interval, &self.zone));
-        let about = about.unwrap_or_default();
+        self.active.remove(run);
+        let took = row.ended_at.map(|end| row.created_at.duration_until(end));
+        if self.output == Format::Json {
+            let took_ms = took.map(|took| took.as_millis() as i64);
+            let ended =
+                json!({"step": "ended", "run": run, "state": state, "duration_ms": took_ms});
+            return say(row.interval, ended);
+        }
+        let about = pipeline::interval(row.interval, &self.zone);
         let left = waiting + self.active.len();
-        let took = row.ended_at.map(|end| output::duration(row.created_at.duration_until(end)));
         print(&format!(
             "{about}  {} in {}, run {run}; {left} left\n",
             output::state_label(state),
-            took.unwrap_or_default()
+            took.map(output::duration).unwrap_or_default()
         ))?;
         Ok(())
     }

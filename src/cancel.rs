@@ -1,17 +1,21 @@
 //! `tidemill cancel`
 
 use crate::completions;
-use crate::pipeline::{self, print};
-use crate::{Common, FAILED, OK};
+use crate::pipeline;
+use crate::stdout::{print, print_json};
+use crate::{Common, FAILED, Format, OK};
 use anyhow::Result;
 use jiff::Timestamp;
 use orchestrator::store::RunStatus;
+use serde_json::json;
 use std::time::{Duration, Instant};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   tidemill cancel latest
-  tidemill cancel 019a3f --reason 'wrong date'")]
+  tidemill cancel 019a3f --reason 'wrong date'
+
+Waits until the run has ended, at most a minute. Exit code: 1 if it has not ended by then.")]
 pub struct Arguments {
     /// The run: its id, a unique beginning or end of it, `latest`, or -2 for the one before that
     #[arg(add = completions::runs(), allow_negative_numbers = true)]
@@ -22,6 +26,9 @@ pub struct Arguments {
     /// Come back at once instead of waiting until the run has ended
     #[arg(long)]
     no_wait: bool,
+    /// How results are printed
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
 }
 
 /// How long a run is given to end before we stop waiting for it.
@@ -29,42 +36,36 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     let (mut store, data_dir) = pipeline::open_store(common)?;
-    let row = store.find_run(&arguments.run)?;
-    match pipeline::status(&row, &data_dir) {
-        RunStatus::Running => {}
-        RunStatus::Ended(end) => {
-            print(&format!("run {} has ended already: {}\n", row.id, end.as_str()))?;
-            return Ok(OK);
-        }
-        RunStatus::Crashed => {
-            print(&format!(
-                "the process of run {} died, so there is nothing to stop; \
-                 `tidemill run --resume {}` would go on with it\n",
-                row.id, row.id
-            ))?;
-            return Ok(OK);
+    let mut row = store.find_run(&arguments.run)?;
+    let before = pipeline::status(&row, &data_dir);
+    let asked = before == RunStatus::Running;
+    let mut status = before;
+    if asked {
+        store.request_cancel(&row.id, Timestamp::now(), &arguments.reason)?;
+        let deadline = Instant::now() + PATIENCE;
+        while status == RunStatus::Running && !arguments.no_wait && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(50));
+            row = store.find_run(&row.id)?;
+            status = pipeline::status(&row, &data_dir);
         }
     }
-    store.request_cancel(&row.id, Timestamp::now(), &arguments.reason)?;
-    if arguments.no_wait {
-        print(&format!("asked run {} to stop\n", row.id))?;
-        return Ok(OK);
+    let is_late = status == RunStatus::Running && !arguments.no_wait;
+    if arguments.output == Format::Json {
+        print_json(&json!({"run": row.id, "state": status.as_str(), "asked": asked}))?;
+    } else {
+        let (run, state) = (&row.id, status.as_str());
+        print(&match before {
+            RunStatus::Running if is_late => {
+                format!("run {run} has not ended after {PATIENCE:?}\n")
+            }
+            RunStatus::Running if arguments.no_wait => format!("asked run {run} to stop\n"),
+            RunStatus::Running => format!("run {run} is {state}\n"),
+            RunStatus::Ended(_) => format!("run {run} has ended already: {state}\n"),
+            RunStatus::Crashed => format!(
+                "the process of run {run} died, so there is nothing to stop; \
+                 `tidemill run --resume {run}` would go on with it\n"
+            ),
+        })?;
     }
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let row = store.find_run(&row.id)?;
-        match pipeline::status(&row, &data_dir) {
-            RunStatus::Running if Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            RunStatus::Running => {
-                print(&format!("run {} has not ended after {PATIENCE:?}\n", row.id))?;
-                return Ok(FAILED);
-            }
-            status => {
-                print(&format!("run {} is {}\n", row.id, status.as_str()))?;
-                return Ok(OK);
-            }
-        }
-    }
+    Ok(if is_late { FAILED } else { OK })
 }

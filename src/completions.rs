@@ -50,7 +50,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     if let Some(shell) = Shells::builtins().completer(name) {
         shell.write_registration(VARIABLE, "tidemill", "tidemill", "tidemill", &mut script)?;
     }
-    pipeline::print(&String::from_utf8(script)?)?;
+    crate::stdout::print(&String::from_utf8(script)?)?;
     Ok(OK)
 }
 

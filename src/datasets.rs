@@ -1,24 +1,28 @@
 //! `tidemill datasets`
 
+use crate::arguments::among;
 use crate::completions;
 use crate::output::{self, Align, Table};
-use crate::pipeline::{self, print};
+use crate::pipeline;
+use crate::stdout::{print, print_json};
 use crate::{Common, Format, OK};
 use anyhow::{Result, bail};
 use orchestrator::dataset::DatasetName;
 use orchestrator::store::DatasetVersion;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   tidemill datasets                          all datasets, and the newest version of each
-  tidemill datasets table:clean_orders       one: its versions, its columns, who wrote it")]
+  tidemill datasets table:clean_orders       one: its versions, its columns, who wrote it
+  tidemill datasets -o json | jq '.[] | [.dataset, .rows]'")]
 pub struct Arguments {
     /// Only this dataset, such as table:clean_orders
     #[arg(add = completions::datasets())]
     name: Option<DatasetName>,
+    /// How results are printed
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
 }
@@ -28,14 +32,15 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     let versions = store.dataset_versions(arguments.name.as_ref())?;
     if let (Some(name), true) = (&arguments.name, versions.is_empty()) {
         let all = store.dataset_versions(None)?;
-        let known: std::collections::BTreeSet<String> =
-            all.into_iter().map(|version| version.dataset).collect();
-        let known: Vec<String> = known.into_iter().collect();
-        bail!("no run has written `{name}`; there are: {}", known.join(", "));
+        let known: BTreeSet<String> = all.into_iter().map(|version| version.dataset).collect();
+        bail!(
+            "no run has written `{name}`; {}",
+            among(&name.to_string(), known.iter().map(String::as_str))
+        );
     }
     if arguments.output == Format::Json {
         let json: Vec<_> = versions.iter().map(as_json).collect();
-        print(&format!("{}\n", serde_json::to_string_pretty(&json)?))?;
+        print_json(&json)?;
         return Ok(OK);
     }
     match &arguments.name {

@@ -1,6 +1,7 @@
 //! `tidemill doctor`
 
-use crate::pipeline::print;
+use crate::arguments::among;
+use crate::stdout::{print, print_json};
 use crate::{Common, FAILED, Format, OK};
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
@@ -16,13 +17,12 @@ use tasks::places::check::{self, Finding, State};
   tidemill doctor --profile cluster          the servers of a profile
   tidemill doctor -o json | jq '.[] | select(.state != \"ok\")'
 
--o json prints a list of findings, each with `state` (ok, warn or fail), `what` was checked, the
-`address` that the profile gives, what was `found`, the server's `version`, `latency_ms`, and the
-`remedy`; what is not known is null. Exit code: 0 if nothing fails (warnings do not), else 1.")]
+Exit code: 0 if nothing fails (warnings do not), else 1.")]
 pub struct Arguments {
-    /// The profile of tidemill.yaml whose servers are checked [default: that of runs]
+    /// Profile of tidemill.yaml [default: the one it names, else embedded]
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
+    /// How results are printed
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
 }
@@ -42,10 +42,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     let groups = [machine, servers];
     let findings = || groups.iter().flat_map(|(_, findings)| findings);
     match arguments.output {
-        Format::Json => {
-            let json = serde_json::to_string_pretty(&findings().collect::<Vec<_>>())?;
-            print(&format!("{json}\n"))?;
-        }
+        Format::Json => print_json(&findings().collect::<Vec<_>>())?,
         Format::Text => print(&page(&groups))?,
     }
     Ok(if findings().any(|finding| finding.state == State::Fail) { FAILED } else { OK })
@@ -84,11 +81,8 @@ fn valid(project: &Project) -> Finding {
 
 fn servers(project: &Project, name: &str, data_dir: &Path) -> Result<Vec<Finding>> {
     let Some(settings) = project.profiles.get(name) else {
-        let names: Vec<&str> = project.profiles.keys().map(String::as_str).collect();
-        let remedy = match names[..] {
-            [only] => format!("there is only `{only}`; add others to {PROJECT_FILE}"),
-            _ => format!("there are `{}`", names.join("`, `")),
-        };
+        let known = among(name, project.profiles.keys().map(String::as_str));
+        let remedy = format!("{known}; {PROJECT_FILE} may have others");
         return Ok(vec![Finding::fail("profile", format!("there is no profile `{name}`"), remedy)]);
     };
     let profile = Profile { name: name.to_owned(), settings: settings.clone() };

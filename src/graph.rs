@@ -2,13 +2,15 @@
 
 mod rails;
 
-use crate::pipeline::{self, print};
+use crate::stdout::{print, print_json};
 use crate::{INVALID, OK};
+use crate::{arguments, pipeline};
 use anstyle::Style;
 use anyhow::Result;
 use jiff::Timestamp;
 use orchestrator::load;
-use orchestrator::plan::{Edge, EdgeReason, Plan};
+use orchestrator::plan::{Edge, EdgeReason, Plan, PlannedTask};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -17,9 +19,11 @@ use std::path::PathBuf;
 #[command(after_help = "Examples:
   tidemill graph pipelines/ecommerce.yaml
   tidemill graph pipelines/ecommerce.yaml -o mermaid     for Markdown on GitHub and GitLab
-  tidemill graph pipelines/ecommerce.yaml -o dot | dot -Tsvg > graph.svg")]
+  tidemill graph pipelines/ecommerce.yaml -o dot | dot -Tsvg > graph.svg
+  tidemill graph pipelines/ecommerce.yaml -o json | jq '.edges[]'        and the reason of each edge")]
 pub struct Arguments {
     /// The pipeline's YAML file
+    #[arg(value_parser = arguments::pipeline_path())]
     file: PathBuf,
     /// How it is drawn
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
@@ -34,6 +38,8 @@ enum Output {
     Mermaid,
     /// A digraph of Graphviz
     Dot,
+    /// An object: tasks, and edges with their reasons
+    Json,
 }
 
 pub fn run(arguments: &Arguments) -> Result<u8> {
@@ -47,12 +53,32 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
             return Ok(INVALID);
         }
     };
-    print(&match arguments.output {
-        Output::Text => text(&plan),
-        Output::Mermaid => mermaid(&plan),
-        Output::Dot => dot(&plan),
-    })?;
+    match arguments.output {
+        Output::Text => print(&text(&plan))?,
+        Output::Mermaid => print(&mermaid(&plan))?,
+        Output::Dot => print(&dot(&plan))?,
+        Output::Json => print_json(&as_json(&plan))?,
+    }
     Ok(OK)
+}
+
+fn as_json(plan: &Plan) -> Value {
+    let task = |task: &PlannedTask| json!({"task": task.name, "kind": task.kind});
+    let edge = |Edge { from, to, reason }: &Edge| {
+        let (reason, dataset) = match reason {
+            EdgeReason::Needs => ("needs", None),
+            EdgeReason::Dataset(dataset) => ("dataset", Some(dataset)),
+            EdgeReason::Stream(dataset) => ("stream", Some(dataset)),
+            EdgeReason::Expression => ("expression", None),
+        };
+        let (from, to) = (&plan.tasks[*from].name, &plan.tasks[*to].name);
+        json!({"from": from, "to": to, "reason": reason, "dataset": dataset})
+    };
+    json!({
+        "pipeline": plan.pipeline,
+        "tasks": plan.tasks.iter().map(task).collect::<Vec<_>>(),
+        "edges": plan.edges.iter().map(edge).collect::<Vec<_>>(),
+    })
 }
 
 fn text(plan: &Plan) -> String {

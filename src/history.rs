@@ -2,7 +2,8 @@
 
 use crate::completions;
 use crate::output::{self, Align, Table};
-use crate::pipeline::{self, print};
+use crate::pipeline;
+use crate::stdout::{print, print_json};
 use crate::{Common, Format, OK};
 use anyhow::Result;
 use jiff::Timestamp;
@@ -38,8 +39,9 @@ pub struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Timestamp>,
     /// How many, newest first
-    #[arg(short = 'n', long, default_value_t = 20)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     limit: usize,
+    /// How results are printed
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
 }
@@ -161,7 +163,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
                 })
             })
             .collect();
-        print(&format!("{}\n", serde_json::to_string_pretty(&runs)?))?;
+        print_json(&runs)?;
         return Ok(OK);
     }
     if rows.is_empty() {

@@ -1,9 +1,11 @@
 //! `tidemill init`
 
-use crate::OK;
-use crate::pipeline::{self, print};
+use crate::pipeline;
+use crate::stdout::{print, print_json};
+use crate::{Format, OK};
 use anyhow::{Context, Result, bail};
 use orchestrator::spec::pipeline_schema;
+use serde_json::json;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
@@ -23,6 +25,9 @@ pub struct Arguments {
     /// What it begins with
     #[arg(long, value_enum, default_value_t = Template::Hello)]
     template: Template,
+    /// How results are printed
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -139,7 +144,7 @@ fn listed(steps: &[(String, &str)], prompt: &str) -> String {
 }
 
 pub fn run(arguments: &Arguments) -> Result<u8> {
-    let Arguments { dir, template } = arguments;
+    let Arguments { dir, template, output } = arguments;
     let schema = serde_json::to_string_pretty(&pipeline_schema(&pipeline::kinds()))? + "\n";
     let readme = template.readme();
     let mut files: Vec<(&str, &str)> = PROJECT.to_vec();
@@ -161,6 +166,11 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     }
     for (path, text) in &new {
         write_new(&dir.join(path), text)?;
+    }
+    if *output == Format::Json {
+        let made: Vec<&str> = new.iter().map(|(path, _)| *path).collect();
+        print_json(&json!({"dir": dir, "made": made, "pipeline": template.pipeline()}))?;
+        return Ok(OK);
     }
     let bold = anstyle::Style::new().bold();
     let mut said = match new.len() {

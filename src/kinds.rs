@@ -2,14 +2,15 @@
 
 mod options;
 
+use crate::OK;
+use crate::arguments::{among, misuse};
 use crate::output::{Align, Table};
-use crate::pipeline::{self, print};
-use crate::{INVALID, OK};
+use crate::pipeline;
+use crate::stdout::{print, print_json};
 use anstyle::Style;
 use anyhow::Result;
 use options::{Row, rows};
 use orchestrator::kind::{Kind, Port};
-use orchestrator::schema::did_you_mean;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -40,29 +41,27 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     let kinds = pipeline::kinds();
     let all: Vec<&Arc<dyn Kind>> = kinds.iter().collect();
     let Some(name) = &arguments.kind else {
-        let text = match arguments.output {
-            Output::Text => table(&all),
-            Output::Json => pretty(&all.iter().map(|kind| in_json(kind.as_ref())).collect())?,
-            Output::Markdown => all
-                .iter()
-                .fold(String::from(HEAD), |text, kind| text + "\n" + &markdown(kind.as_ref())),
-        };
-        print(&text)?;
+        match arguments.output {
+            Output::Text => print(&table(&all))?,
+            Output::Json => {
+                print_json(&all.iter().map(|kind| in_json(kind.as_ref())).collect::<Vec<_>>())?;
+            }
+            Output::Markdown => {
+                let kinds = all.iter().map(|kind| markdown(kind.as_ref()));
+                print(&kinds.fold(String::from(HEAD), |text, kind| text + "\n" + &kind))?;
+            }
+        }
         return Ok(OK);
     };
     let Some(kind) = kinds.get(name) else {
         let known = all.iter().map(|kind| kind.name());
-        let help =
-            did_you_mean(name, known).unwrap_or_else(|| "`tidemill kinds` lists them".into());
-        let red = anstyle::AnsiColor::Red.on_default().bold();
-        anstream::eprintln!("{red}error{red:#}: there is no kind of task `{name}`; {help}");
-        return Ok(INVALID);
+        return Err(misuse(format!("there is no kind of task `{name}`; {}", among(name, known))));
     };
-    print(&match arguments.output {
-        Output::Text => manual(kind.as_ref()),
-        Output::Json => pretty(&in_json(kind.as_ref()))?,
-        Output::Markdown => markdown(kind.as_ref()),
-    })?;
+    match arguments.output {
+        Output::Text => print(&manual(kind.as_ref()))?,
+        Output::Json => print_json(&in_json(kind.as_ref()))?,
+        Output::Markdown => print(&markdown(kind.as_ref()))?,
+    }
     Ok(OK)
 }
 
@@ -72,10 +71,6 @@ const HEAD: &str = "# Kinds of tasks
 What `uses:` names. `tidemill kinds KIND` prints the same; this page is made by
 `tidemill kinds -o markdown`. Texts among the options may hold expressions ([language.md](language.md)).
 ";
-
-fn pretty(value: &Value) -> Result<String> {
-    Ok(serde_json::to_string_pretty(value)? + "\n")
-}
 
 fn table(all: &[&Arc<dyn Kind>]) -> String {
     let mut table = Table::new(&[("kind", Align::Left), ("what it does", Align::Left)]);

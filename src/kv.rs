@@ -1,7 +1,8 @@
 //! `tidemill kv`
 
 use crate::output::{self, Align, Table};
-use crate::pipeline::{self, print};
+use crate::pipeline;
+use crate::stdout::{print, print_json};
 use crate::{Common, FAILED, Format, OK};
 use anyhow::Result;
 use serde_json::{Map, Value, json};
@@ -11,10 +12,14 @@ use tasks::bulk_load::{kv_get, kv_scan};
 use tasks::places::kv::Row;
 
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  tidemill kv get ecommerce_table 498744920003
+  tidemill kv scan ecommerce_table --prefix 4987 -n 5
+  tidemill kv scan ecommerce_table -o json --profile cluster")]
 pub struct Arguments {
     #[command(subcommand)]
     verb: Verb,
-    /// The profile of tidemill.yaml that says where the tables are [default: that of runs]
+    /// Profile of tidemill.yaml [default: the one it names, else embedded]
     #[arg(long, global = true, value_name = "NAME")]
     profile: Option<String>,
 }
@@ -22,16 +27,22 @@ pub struct Arguments {
 #[derive(clap::Subcommand)]
 enum Verb {
     /// Print the row of a key
-    #[command(after_help = "Example:\n  tidemill kv get ecommerce_table 498744920003")]
+    #[command(after_help = "Examples:
+  tidemill kv get ecommerce_table 498744920003
+  tidemill kv get ecommerce_table 498744920003 -o json | jq .cells")]
     Get {
         /// The table, as behind `kv:`
         table: String,
+        /// The key of the row
         key: String,
+        /// How results are printed
         #[arg(short, long, value_enum, default_value_t = Format::Text)]
         output: Format,
     },
     /// Print rows in the order of their keys
-    #[command(after_help = "Example:\n  tidemill kv scan ecommerce_table --prefix 4987 --limit 5")]
+    #[command(after_help = "Examples:
+  tidemill kv scan ecommerce_table                   the first 20 rows
+  tidemill kv scan ecommerce_table --prefix 4987 -n 5")]
     Scan {
         /// The table, as behind `kv:`
         table: String,
@@ -39,8 +50,9 @@ enum Verb {
         #[arg(long, default_value = "")]
         prefix: String,
         /// At most so many rows
-        #[arg(long, default_value_t = 20)]
+        #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
         limit: usize,
+        /// How results are printed
         #[arg(short, long, value_enum, default_value_t = Format::Text)]
         output: Format,
     },
@@ -58,7 +70,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
                 return Ok(FAILED);
             };
             match output {
-                Format::Json => print(&format!("{:#}\n", as_json(&row)))?,
+                Format::Json => print_json(&as_json(&row))?,
                 Format::Text => print(&cells(&row))?,
             }
         }
@@ -67,7 +79,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
             match output {
                 Format::Json => {
                     let rows: Vec<Value> = rows.iter().map(as_json).collect();
-                    print(&format!("{}\n", serde_json::to_string_pretty(&rows)?))?;
+                    print_json(&rows)?;
                 }
                 Format::Text => print(&lines(&rows, *limit))?,
             }

@@ -1,7 +1,8 @@
 //! `tidemill lineage`
 
 use crate::completions;
-use crate::pipeline::{self, print};
+use crate::pipeline;
+use crate::stdout::{print, print_json};
 use crate::{Common, Format, OK};
 use anyhow::{Result, bail};
 use orchestrator::dataset::DatasetName;
@@ -17,6 +18,7 @@ pub struct Arguments {
     /// The dataset, such as table:clean_orders
     #[arg(add = completions::datasets())]
     dataset: DatasetName,
+    /// How results are printed
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
 }
@@ -40,7 +42,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
             .iter()
             .map(|e| json!({"from": e.from, "pipeline": e.pipeline, "task": e.task, "to": e.to}))
             .collect();
-        print(&format!("{}\n", serde_json::to_string_pretty(&json)?))?;
+        print_json(&json)?;
         return Ok(OK);
     }
     let bold = anstyle::Style::new().bold();

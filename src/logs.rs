@@ -2,7 +2,8 @@
 
 use crate::completions;
 use crate::output;
-use crate::pipeline::{self, print};
+use crate::pipeline;
+use crate::stdout::print;
 use crate::{Common, OK};
 use anyhow::{Result, bail};
 use orchestrator::event::Event;
@@ -29,6 +30,13 @@ pub struct Arguments {
     /// Go on until the run ends
     #[arg(short, long)]
     follow: bool,
+}
+
+impl Arguments {
+    /// Whether the end of the run is waited for.
+    pub const fn follows(&self) -> bool {
+        self.follow
+    }
 }
 
 /// An attempt's log, and how much of it has been printed.

@@ -1,5 +1,6 @@
 //! tidemill: data pipelines in YAML that survive being killed, and explain themselves.
 
+mod arguments;
 mod backfill;
 mod cancel;
 mod completions;
@@ -27,6 +28,7 @@ mod schema;
 mod serve;
 mod show;
 mod signals;
+mod stdout;
 mod summary;
 mod terminal;
 mod validate;
@@ -60,6 +62,7 @@ pub const CANCELLED: u8 = 130;
   tidemill run --resume latest                   finish what a killed process began
   tidemill history                               what ran, and how it went
   tidemill logs latest clean -f                  what a task said
+  tidemill query 'select count(*) from clean_orders'
   tidemill doctor --profile cluster              is everything there that a run needs?
 
 Exit codes: 0 all well, 1 failed, 2 the pipeline or the command line is wrong, 3 busy, 130 cancelled"
@@ -89,6 +92,9 @@ pub struct Common {
     /// When to use colour
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, help_heading = "Common")]
     color: Color,
+    /// Show long output on the terminal as it is, not in `less` or $PAGER
+    #[arg(long, global = true, help_heading = "Common")]
+    no_pager: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -124,8 +130,19 @@ enum Verb {
     /// Make runs of the pipelines in a directory when they are due
     Serve(serve::Arguments),
     /// Make no runs of a pipeline's schedule
+    #[command(after_help = "Examples:
+  tidemill pause ecommerce_nightly
+  tidemill pause pipelines/ecommerce_nightly.yaml
+
+While a schedule is paused, what becomes due is noted as left out. Active runs and those that wait
+already go on, and `tidemill run` is not affected.")]
     Pause(pause::Arguments),
     /// Make runs of a pipeline's schedule again
+    #[command(after_help = "Examples:
+  tidemill unpause ecommerce_nightly
+  tidemill unpause pipelines/ecommerce_nightly.yaml
+
+What became due while the schedule was paused is not made up for; `tidemill backfill` can do that.")]
     Unpause(pause::Arguments),
     /// Make runs for intervals of the past
     Backfill(backfill::Arguments),
@@ -160,6 +177,26 @@ enum Verb {
     Guard,
 }
 
+impl Verb {
+    /// Whether it prints results to read, which may be longer than the screen.
+    const fn is_read(&self) -> bool {
+        match self {
+            Verb::Logs(arguments) => !arguments.follows(),
+            Verb::Plan(_)
+            | Verb::Graph(_)
+            | Verb::Kinds(_)
+            | Verb::Schedule(_)
+            | Verb::History(_)
+            | Verb::Show(_)
+            | Verb::Query(_)
+            | Verb::Datasets(_)
+            | Verb::Lineage(_)
+            | Verb::Kv(_) => true,
+            _ => false,
+        }
+    }
+}
+
 fn main() -> ExitCode {
     completions::answer();
     let cli = Cli::parse();
@@ -173,6 +210,9 @@ fn main() -> ExitCode {
     let verbose = cli.common.verbose + u8::from(matches!(cli.verb, Verb::Serve(_)));
     let json = matches!(&cli.verb, Verb::Serve(arguments) if arguments.logs_json());
     terminal::init(verbose, json, &bars);
+    if cli.verb.is_read() && !cli.common.no_pager {
+        stdout::page();
+    }
     let done = match cli.verb {
         Verb::Run(arguments) => run::run(&cli.common, arguments, bars),
         Verb::Init(arguments) => init::run(&arguments),
@@ -203,22 +243,14 @@ fn main() -> ExitCode {
             Ok(OK)
         }
     };
+    stdout::close();
     match done {
         Ok(code) => ExitCode::from(code),
-        Err(error) if is_broken_pipe(&error) => ExitCode::from(OK),
+        Err(_) if stdout::has_been_left() => ExitCode::from(OK),
         Err(error) => {
             let red = anstyle::AnsiColor::Red.on_default().bold();
             anstream::eprintln!("{red}error{red:#}: {error:#}");
-            ExitCode::from(FAILED)
+            ExitCode::from(if error.is::<arguments::Misuse>() { INVALID } else { FAILED })
         }
     }
-}
-
-/// Whether the reader of our output has seen enough (`tidemill history | head`).
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-    })
 }

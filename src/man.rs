@@ -1,6 +1,6 @@
 //! `tidemill man`
 
-use crate::{Cli, OK};
+use crate::{Cli, OK, stdout};
 use anyhow::{Context, Result};
 use clap::CommandFactory;
 use std::io::Write;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
   tidemill man --dir ~/.local/share/man/man1    write the pages of all verbs: `man tidemill-run`")]
 pub struct Arguments {
     /// Write a page for tidemill and one for each verb into this directory
-    #[arg(long)]
+    #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
 
@@ -27,7 +27,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         None => {
             let mut page = Vec::new();
             clap_mangen::Man::new(command).render(&mut page)?;
-            std::io::stdout().lock().write_all(&page)?;
+            stdout::Out.write_all(&page)?;
         }
     }
     Ok(OK)

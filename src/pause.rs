@@ -1,23 +1,23 @@
 //! `tidemill pause` and `tidemill unpause`
 
-use crate::pipeline::{self, print};
-use crate::{Common, INVALID, OK};
+use crate::arguments::misuse;
+use crate::pipeline;
+use crate::stdout::{print, print_json};
+use crate::{Common, Format, INVALID, OK};
 use anyhow::{Result, bail};
 use jiff::Timestamp;
 use orchestrator::load;
 use orchestrator::store::Store;
+use serde_json::json;
 use std::path::Path;
 
 #[derive(clap::Args)]
-#[command(after_help = "Examples:
-  tidemill pause ecommerce_nightly
-  tidemill pause pipelines/ecommerce_nightly.yaml
-
-While a schedule is paused, what becomes due is noted as left out. Active runs and those that wait
-already go on, and `tidemill run` is not affected.")]
 pub struct Arguments {
     /// A pipeline that the daemon knows, by its name, or its YAML file
     pipeline: String,
+    /// How results are printed
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
 }
 
 pub fn run(common: &Common, arguments: &Arguments, paused: bool) -> Result<u8> {
@@ -31,11 +31,10 @@ pub fn run(common: &Common, arguments: &Arguments, paused: bool) -> Result<u8> {
             }
         };
         if plan.schedule.is_none() {
-            anstream::eprintln!(
+            return Err(misuse(format!(
                 "`{}` has no schedule: give it one, such as `schedule: {{cron: 0 2 * * *}}`",
                 plan.pipeline
-            );
-            return Ok(INVALID);
+            )));
         }
         let data_dir = pipeline::data_dir(common, path.parent().unwrap_or(Path::new(".")))?;
         (plan.pipeline, Store::open(&data_dir)?)
@@ -51,9 +50,10 @@ pub fn run(common: &Common, arguments: &Arguments, paused: bool) -> Result<u8> {
         (arguments.pipeline.clone(), store)
     };
     store.set_paused(&name, paused, now)?;
-    print(&format!(
-        "{name} {}\n",
-        if paused { "is paused" } else { "makes runs of its schedule" }
-    ))?;
+    match arguments.output {
+        Format::Json => print_json(&json!({"pipeline": name, "paused": paused}))?,
+        Format::Text if paused => print(&format!("{name} is paused\n"))?,
+        Format::Text => print(&format!("{name} makes runs of its schedule\n"))?,
+    }
     Ok(OK)
 }

@@ -1,5 +1,6 @@
 //! What several verbs need: the data directory, the store, the kinds, a planned pipeline.
 
+use crate::arguments::{among, misuse, parse_day, parse_setting};
 use crate::{Common, completions, output};
 use anyhow::{Result, anyhow, bail};
 use jiff::{Timestamp, civil, tz::TimeZone};
@@ -21,8 +22,8 @@ pub struct Choice {
     /// Set a parameter; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_setting)]
     set: Vec<(String, String)>,
-    /// Profile of tidemill.yaml [default: embedded]
-    #[arg(long)]
+    /// Profile of tidemill.yaml [default: the one it names, else embedded]
+    #[arg(long, value_name = "NAME")]
     profile: Option<String>,
     /// The day that the run is about [default: yesterday]
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_day)]
@@ -33,13 +34,6 @@ pub struct Choice {
     /// Run this task and all that come after it; may be repeated
     #[arg(long, value_name = "TASK", add = completions::tasks())]
     from: Vec<String>,
-}
-
-/// The name and value of `--set`.
-pub fn parse_setting(text: &str) -> std::result::Result<(String, String), String> {
-    let (name, value) =
-        text.split_once('=').ok_or_else(|| format!("`{text}` is not of the form NAME=VALUE"))?;
-    Ok((name.to_owned(), value.to_owned()))
 }
 
 impl Choice {
@@ -55,10 +49,6 @@ impl Choice {
     }
 }
 
-fn parse_day(text: &str) -> std::result::Result<civil::Date, String> {
-    text.parse().map_err(|_| format!("`{text}` is not a date such as 2026-11-23"))
-}
-
 /// A profile of the project that the current directory belongs to; its default if none is named.
 pub fn profile(name: Option<&str>) -> Result<Profile> {
     let project = find_project(Path::new("."))?;
@@ -66,8 +56,8 @@ pub fn profile(name: Option<&str>) -> Result<Profile> {
     match project.profiles.get(name) {
         Some(settings) => Ok(Profile { name: name.to_owned(), settings: settings.clone() }),
         None => {
-            let known: Vec<&str> = project.profiles.keys().map(String::as_str).collect();
-            bail!("there is no profile `{name}`; there are `{}`", known.join("`, `"))
+            let known = among(name, project.profiles.keys().map(String::as_str));
+            Err(misuse(format!("there is no profile `{name}`; {known}")))
         }
     }
 }
@@ -198,12 +188,4 @@ pub fn interval(interval: Interval, own: &TimeZone) -> String {
         }
     }
     format!("{} to {}", output::time(interval.start), output::time(interval.end))
-}
-
-/// Prints to standard output, in colour where that is wanted.
-pub fn print(text: &str) -> std::io::Result<()> {
-    use std::io::Write;
-    let mut out = anstream::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
 }

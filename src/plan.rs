@@ -1,14 +1,15 @@
 //! `tidemill plan`
 
 use crate::output::{self, Align, Table};
-use crate::pipeline::{self, print};
+use crate::stdout::{print, print_json};
 use crate::{Common, Format, INVALID, OK, completions, diff};
+use crate::{arguments, pipeline};
 use anyhow::Result;
 use jiff::Timestamp;
 use orchestrator::dataset::DatasetName;
 use orchestrator::kind::Catalog;
 use orchestrator::plan::{EdgeReason, Plan, PlannedTask};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -20,13 +21,14 @@ use std::path::{Path, PathBuf};
   tidemill plan pipelines/ecommerce.yaml --diff latest    what has changed since the newest run")]
 pub struct Arguments {
     /// The pipeline's YAML file
+    #[arg(value_parser = arguments::pipeline_path())]
     file: PathBuf,
     #[command(flatten)]
     choice: pipeline::Choice,
     /// Print what differs from the definition of an earlier run, instead of the plan
-    #[arg(long, value_name = "RUN", conflicts_with = "output", allow_negative_numbers = true,
-          add = completions::runs())]
+    #[arg(long, value_name = "RUN", allow_negative_numbers = true, add = completions::runs())]
     diff: Option<String>,
+    /// How results are printed
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
 }
@@ -41,8 +43,13 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
         let row = store.find_run(run)?;
         let earlier = pipeline::restore(&store.stored_run(&row.id)?)?;
         let differs = diff::differences(&earlier, &prepared);
-        let same = format!("nothing differs from the definition of run {}\n", row.id);
-        print(if differs.is_empty() { &same } else { &differs })?;
+        match (arguments.output, differs.text().as_str()) {
+            (Format::Json, _) => print_json(&json!({"run": row.id, "definition": differs}))?,
+            (Format::Text, "") => {
+                print(&format!("nothing differs from the definition of run {}\n", row.id))?;
+            }
+            (Format::Text, text) => print(text)?,
+        }
         return Ok(OK);
     }
     let data_dir = pipeline::data_dir(common, arguments.file.parent().unwrap_or(Path::new(".")))?;
@@ -55,7 +62,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
             .map(|dataset| (dataset.to_string(), catalog.locate(dataset).into()))
             .collect::<serde_json::Map<String, Value>>()
             .into();
-        print(&format!("{}\n", serde_json::to_string_pretty(&json)?))?;
+        print_json(&json)?;
         return Ok(OK);
     }
     let bold = anstyle::Style::new().bold();

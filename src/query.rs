@@ -1,6 +1,7 @@
 //! `tidemill query`
 
 use crate::pipeline;
+use crate::stdout;
 use crate::{Common, OK};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -17,13 +18,15 @@ use tasks::engine::{Engine, EngineOptions};
 #[command(after_help = "Examples:
   tidemill query 'select count(*) from clean_orders'
   tidemill query 'select * from top_products' -o csv > top.csv
-  tidemill query - < question.sql")]
+  tidemill query - < question.sql
+  tidemill query 'select * from top_products' -o json | jq '.[0]'")]
 pub struct Arguments {
     /// SQL over the newest versions of all tables; `-` reads it from standard input
     sql: String,
-    /// The profile of tidemill.yaml that says where the tables are [default: that of runs]
+    /// Profile of tidemill.yaml [default: the one it names, else embedded]
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
+    /// How rows are printed
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
     /// (internal) The statistics don't count it: nobody has asked it
@@ -58,7 +61,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     let (at, began) = (Timestamp::now(), Instant::now());
     let done = runtime.block_on(async {
         let rows = query(&engine, &places, &sql, &spill).await?;
-        let mut out = std::io::BufWriter::new(std::io::stdout());
+        let mut out = std::io::BufWriter::new(stdout::Out);
         write_rows(rows, format, &mut out).await
     });
     // Only scratch files of this query.

@@ -1,9 +1,10 @@
 //! `tidemill run`
 
 use crate::completions;
-use crate::pipeline::{self, print};
 use crate::progress::{Display, Style};
+use crate::stdout::print;
 use crate::{BUSY, CANCELLED, Common, FAILED, Format, INVALID, OK, output, summary};
+use crate::{arguments, pipeline};
 use anyhow::{Context, Result, bail};
 use indicatif::MultiProgress;
 use jiff::Timestamp;
@@ -31,7 +32,8 @@ const TICK: Duration = Duration::from_millis(100);
   tidemill run --resume latest                               finish what a killed process began")]
 pub struct Arguments {
     /// The pipeline's YAML file
-    #[arg(required_unless_present = "resume", conflicts_with = "resume")]
+    #[arg(required_unless_present = "resume", conflicts_with = "resume",
+          value_parser = arguments::pipeline_path())]
     file: Option<PathBuf>,
     /// Go on with a run whose process died: its id, or `latest`; it keeps its own definition
     #[arg(long, value_name = "RUN", add = completions::runs())]

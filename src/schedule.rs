@@ -1,8 +1,9 @@
 //! `tidemill schedule`
 
-use crate::pipeline::{self, print};
+use crate::stdout::{print, print_json};
 use crate::validate::files;
 use crate::{Common, Format, INVALID, OK};
+use crate::{arguments, pipeline};
 use anyhow::Result;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan, Zoned};
@@ -25,11 +26,12 @@ nights on which the clocks of the time zone change, with what is due on those da
 daemon has left out lately, with its reason. Exit code: 2 if a pipeline has problems, else 0.")]
 pub struct Arguments {
     /// Pipelines, or directories of pipelines
-    #[arg(default_value = "pipelines")]
+    #[arg(default_value = "pipelines", value_parser = arguments::pipelines_path())]
     paths: Vec<PathBuf>,
     /// How many of the next runs
-    #[arg(short = 'n', long, default_value_t = 5)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 5)]
     next: usize,
+    /// How results are printed
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
 }
@@ -53,7 +55,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     match arguments.output {
         Format::Json => {
             let all: Vec<Value> = known.iter().map(|due| due.json(now, arguments.next)).collect();
-            print(&format!("{}\n", serde_json::to_string_pretty(&all)?))?;
+            print_json(&all)?;
         }
         Format::Text => {
             let all: Vec<String> = known.iter().map(|due| due.text(now, arguments.next)).collect();

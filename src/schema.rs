@@ -1,7 +1,8 @@
 //! `tidemill schema`
 
 use crate::OK;
-use crate::pipeline::{self, print};
+use crate::pipeline;
+use crate::stdout::print_json;
 use anyhow::Result;
 use orchestrator::spec::pipeline_schema;
 
@@ -20,6 +21,6 @@ or the settings of the editor do, as in .vscode/settings.json:
 pub struct Arguments {}
 
 pub fn run(_arguments: &Arguments) -> Result<u8> {
-    print(&format!("{}\n", serde_json::to_string_pretty(&pipeline_schema(&pipeline::kinds()))?))?;
+    print_json(&pipeline_schema(&pipeline::kinds()))?;
     Ok(OK)
 }

@@ -42,8 +42,8 @@ pub struct Arguments {
     /// The directory of pipelines
     #[arg(default_value = "pipelines")]
     dir: PathBuf,
-    /// Profile of tidemill.yaml [default: the one it names]
-    #[arg(long)]
+    /// Profile of tidemill.yaml [default: the one it names, else embedded]
+    #[arg(long, value_name = "NAME")]
     profile: Option<String>,
     /// Where the pages and the API are
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]

@@ -2,7 +2,8 @@
 
 use crate::completions;
 use crate::output::{self, Align, Table};
-use crate::pipeline::{self, print};
+use crate::pipeline;
+use crate::stdout::{print, print_json};
 use crate::summary;
 use crate::{Common, Format, OK, diff};
 use anyhow::Result;
@@ -10,7 +11,7 @@ use jiff::Timestamp;
 use orchestrator::event::{AttemptResult, Event};
 use orchestrator::run::{Restored, RunState, Timeline};
 use orchestrator::store::{Record, Store};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 
 #[derive(clap::Args)]
@@ -24,12 +25,13 @@ pub struct Arguments {
     #[arg(add = completions::runs(), allow_negative_numbers = true)]
     run: String,
     /// Print what differs from another run: its definition, and how its tasks went
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["events", "output"],
+    #[arg(long, value_name = "RUN", conflicts_with = "events",
           allow_negative_numbers = true, add = completions::runs())]
     diff: Option<String>,
     /// Print the journal instead of the summary
     #[arg(long)]
     events: bool,
+    /// How results are printed
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
 }
@@ -39,7 +41,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     let row = store.find_run(&arguments.run)?;
     if let Some(other) = &arguments.diff {
         let other = store.find_run(other)?;
-        print(&differences(&mut store, &other.id, &row.id)?)?;
+        differences(&mut store, &other.id, &row.id, arguments.output)?;
         return Ok(OK);
     }
     let records = store.events(&row.id, 0)?;
@@ -50,13 +52,16 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
                 Format::Text => event_line(record),
             })?;
         }
+        if arguments.output == Format::Text {
+            print(&format!("times: {}\n", output::zone()))?;
+        }
         return Ok(OK);
     }
     let (_, state, times) = replay(&mut store, &row.id, &records)?;
     let status = pipeline::status(&row, &data_dir).as_str();
     if arguments.output == Format::Json {
         let json = summary::json(&row.id, &row.pipeline, status, &state, &times);
-        print(&format!("{}\n", serde_json::to_string_pretty(&json)?))?;
+        print_json(&json)?;
         return Ok(OK);
     }
     let mut text = format!("{} {}\n", row.pipeline, output::state_label(status));
@@ -99,19 +104,32 @@ fn replay(
 }
 
 /// What differs between two runs: how each task went, and the definition.
-fn differences(store: &mut Store, old: &str, new: &str) -> Result<String> {
+fn differences(store: &mut Store, old: &str, new: &str, output: Format) -> Result<()> {
     let (old_records, new_records) = (store.events(old, 0)?, store.events(new, 0)?);
     let (before, old_state, old_times) = replay(store, old, &old_records)?;
     let (after, new_state, new_times) = replay(store, new, &new_records)?;
+    let definition = diff::differences(&before, &after);
+    let old_tasks = old_state.tasks().map(|(name, _)| name);
+    let mut names: Vec<&str> = new_state.tasks().map(|(name, _)| name).collect();
+    names.extend(old_tasks.filter(|name| new_state.task(name).is_none()));
+    if output == Format::Json {
+        let task = |name: &&str| {
+            let of = |state: &RunState, times| {
+                state.task(name).map(|task| summary::task_json(name, task, times))
+            };
+            let (before, after) = (of(&old_state, &old_times), of(&new_state, &new_times));
+            json!({"task": name, "before": before, "after": after})
+        };
+        let tasks: Vec<Value> = names.iter().map(task).collect();
+        let all = json!({"before": old, "after": new, "tasks": tasks, "definition": definition});
+        return print_json(&all);
+    }
     let mut table = Table::new(&[
         ("task", Align::Left),
         ("state", Align::Left),
         ("rows out", Align::Right),
         ("duration", Align::Right),
     ]);
-    let old_tasks = old_state.tasks().map(|(name, _)| name);
-    let mut names: Vec<&str> = new_state.tasks().map(|(name, _)| name).collect();
-    names.extend(old_tasks.filter(|name| new_state.task(name).is_none()));
     for name in names {
         let cell = |of: &dyn Fn(&RunState, &Timeline) -> Option<String>| {
             let (before, after) = (of(&old_state, &old_times), of(&new_state, &new_times));
@@ -127,9 +145,11 @@ fn differences(store: &mut Store, old: &str, new: &str) -> Result<String> {
             cell(&|_, times| times.task(name, Timestamp::now()).map(output::duration)),
         ]);
     }
-    let differs = diff::differences(&before, &after);
-    let definition = if differs.is_empty() { "The definition is the same.\n" } else { &differs };
-    Ok(format!("from run {old} to run {new}\n\n{table}\n{definition}"))
+    let definition = match definition.text() {
+        same if same.is_empty() => "The definition is the same.\n".to_owned(),
+        differs => differs,
+    };
+    Ok(print(&format!("from run {old} to run {new}\n\n{table}\n{definition}"))?)
 }
 
 /// Columns of the timeline.

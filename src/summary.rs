@@ -2,7 +2,7 @@
 
 use crate::output::{self, Align, Table};
 use jiff::Timestamp;
-use orchestrator::run::{Phase, RunState, Timeline};
+use orchestrator::run::{Phase, RunState, TaskState, Timeline};
 use serde_json::{Value, json};
 
 /// One line for each task: how it ended, attempts, rows in and out, bytes, duration, and why.
@@ -49,35 +49,34 @@ pub fn reasons(state: &RunState) -> String {
 
 /// The same for programs.
 pub fn json(run: &str, pipeline: &str, status: &str, state: &RunState, times: &Timeline) -> Value {
-    let now = Timestamp::now();
-    let tasks: Vec<Value> = state
-        .tasks()
-        .map(|(name, task)| {
-            let outputs: serde_json::Map<String, Value> = task
-                .outputs
-                .iter()
-                .map(|(output, known)| (output.clone(), json!(known.published)))
-                .collect();
-            json!({
-                "task": name,
-                "state": task.phase.as_str(),
-                "attempts": task.attempts,
-                "rows_in": task.counts.rows_in,
-                "rows_out": task.counts.rows_out,
-                "bytes_out": task.counts.bytes_out,
-                "duration_ms": times.task(name, now).map(|duration| duration.as_millis() as i64),
-                "reason": task.reason,
-                "values": task.values,
-                "report": task.report,
-                "outputs": outputs,
-            })
-        })
-        .collect();
+    let tasks: Vec<Value> =
+        state.tasks().map(|(name, task)| task_json(name, task, times)).collect();
     json!({
         "run": run,
         "pipeline": pipeline,
         "state": status,
         "duration_ms": times.run().as_millis() as i64,
         "tasks": tasks,
+    })
+}
+
+/// How a task went, for programs.
+pub fn task_json(name: &str, task: &TaskState, times: &Timeline) -> Value {
+    let published =
+        task.outputs.iter().map(|(name, output)| (name.clone(), json!(output.published)));
+    let outputs: serde_json::Map<String, Value> = published.collect();
+    let took = times.task(name, Timestamp::now());
+    json!({
+        "task": name,
+        "state": task.phase.as_str(),
+        "attempts": task.attempts,
+        "rows_in": task.counts.rows_in,
+        "rows_out": task.counts.rows_out,
+        "bytes_out": task.counts.bytes_out,
+        "duration_ms": took.map(|took| took.as_millis() as i64),
+        "reason": task.reason,
+        "values": task.values,
+        "report": task.report,
+        "outputs": outputs,
     })
 }

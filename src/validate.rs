@@ -1,13 +1,15 @@
 //! `tidemill validate`
 
-use crate::pipeline::{self, print};
+use crate::arguments::{self, misuse};
+use crate::pipeline;
+use crate::stdout::{print, print_json};
 use crate::{INVALID, OK};
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use jiff::Timestamp;
 use orchestrator::diagnostic::{Located, Severity};
 use orchestrator::load;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -16,7 +18,7 @@ use std::path::{Path, PathBuf};
   tidemill validate pipelines/ -o github   annotations of a GitHub Actions workflow")]
 pub struct Arguments {
     /// Pipelines, or directories of pipelines
-    #[arg(required = true)]
+    #[arg(required = true, value_parser = arguments::pipelines_path())]
     paths: Vec<PathBuf>,
     /// How problems are printed
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
@@ -65,7 +67,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         }
     }
     if arguments.output == Output::Json {
-        print(&format!("{}\n", serde_json::to_string_pretty(&files_json)?))?;
+        print_json(&files_json)?;
     }
     Ok(code)
 }
@@ -101,31 +103,14 @@ pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
-            let found = pipelines_in(path)?;
+            let found = arguments::pipelines_in(path)?;
             if found.is_empty() {
-                bail!("`{}` holds no .yaml file", path.display());
+                return Err(misuse(format!("`{}` holds no .yaml file", path.display())));
             }
             files.extend(found);
         } else {
             files.push(path.clone());
         }
     }
-    Ok(files)
-}
-
-/// The pipelines of a directory, sorted.
-pub fn pipelines_in(directory: &Path) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(directory)
-        .with_context(|| format!("cannot read the directory `{}`", directory.display()))?;
-    let mut files: Vec<PathBuf> = entries
-        .collect::<std::io::Result<Vec<_>>>()?
-        .into_iter()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml"))
-        .filter(|path| {
-            path.file_name().is_some_and(|name| name != orchestrator::project::PROJECT_FILE)
-        })
-        .collect();
-    files.sort();
     Ok(files)
 }

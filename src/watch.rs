@@ -18,12 +18,14 @@ use std::time::Duration;
 #[command(after_help = "Examples:
   tidemill watch                  the newest run, until it ends
   tidemill watch 019a3f           another one
+  tidemill watch -o json          its events, one a line
 
 Ctrl-C ends the watching, not the run. Exit codes are those of `tidemill run`.")]
 pub struct Arguments {
     /// The run: its id, a unique beginning or end of it, `latest`, or -2 for the one before that
     #[arg(default_value = "latest", add = completions::runs(), allow_negative_numbers = true)]
     run: String,
+    /// `json`: one event a line, then the summary
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
 }

@@ -3,7 +3,7 @@
 use super::daemon::Message;
 use super::desk::Board;
 use super::watch::Watcher;
-use crate::{pipeline, validate};
+use crate::{arguments, pipeline};
 use jiff::Timestamp;
 use orchestrator::diagnostic::Problems;
 use orchestrator::kind::Kinds;
@@ -141,7 +141,7 @@ impl Pipelines {
     /// is gone keeps none.
     /// `false`: the directory can't be read, and is to be tried again.
     pub(super) fn reload(&mut self, now: Timestamp) -> bool {
-        let files = match validate::pipelines_in(&self.dir) {
+        let files = match arguments::pipelines_in(&self.dir) {
             Ok(files) => files,
             Err(error) => {
                 if !std::mem::replace(&mut self.is_lost, true) {

@@ -4,6 +4,7 @@ mod backfill;
 mod bad_input;
 mod browser;
 mod cluster;
+mod command_line;
 mod crash;
 mod daemon;
 mod doctor;
