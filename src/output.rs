@@ -10,6 +10,11 @@ pub fn time(at: Timestamp) -> String {
     at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
+/// The same to the millisecond.
+pub fn time_ms(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
+}
+
 /// The name of the local zone, for the head of a table.
 pub fn zone() -> String {
     TimeZone::system().iana_name().unwrap_or("local time").to_owned()

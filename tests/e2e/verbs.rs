@@ -135,7 +135,7 @@ fn wrong_runs_and_empty_places_get_a_sentence() {
     let said = project.tidemill(&["show", "nonsense"]);
     assert!(said.err.contains("there is no run `nonsense`"), "{said:?}");
     let said = project.tidemill(&["logs", "latest", "nonsense"]);
-    assert!(said.err.contains("has no attempt at a task `nonsense`"), "{said:?}");
+    assert!(said.err.contains("has no task `nonsense`; there are `compose`, `speak`"), "{said:?}");
 }
 
 #[test]
