@@ -1,6 +1,7 @@
 //! The command line as a whole: paging, wrong arguments, help.
 
 use crate::project::{Project, said};
+use std::path::Path;
 use std::process::Command;
 
 /// Runs a line of a shell in a terminal of 24 lines; gives what stood there.
@@ -77,4 +78,39 @@ fn what_is_wrong_with_a_command_line_is_said_with_a_remedy() {
     let profile = "there is no profile `embeded`; did you mean `embedded`?";
     wrong(&["query", "select 1", "--profile", "embeded"], profile);
     wrong(&["kinds", "ship"], "there is no kind of task `ship`; there are `bulk_load`");
+}
+
+/// What they print is for people or for one program alone.
+const WITHOUT_JSON: [&str; 4] = ["serve", "schema", "completions", "man"];
+
+#[test]
+fn every_verb_has_examples_json_and_a_line_in_the_page() {
+    let project = Project::empty();
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/command-line.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let verbs = |of: &[&str]| {
+        let help = project.ok(&[of, &["--help"]].concat()).out;
+        let (_, commands) = help.split_once("Commands:\n").unwrap();
+        let names = commands.lines().map_while(|line| line.strip_prefix("  "));
+        let names = names.filter_map(|line| line.split(' ').next()).filter(|name| *name != "help");
+        names.filter(|name| !name.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let kv = verbs(&["kv"]).into_iter().map(|verb| vec!["kv".to_owned(), verb]);
+    let all = verbs(&[]).into_iter().map(|verb| vec![verb]);
+    let all: Vec<Vec<String>> = all.filter(|verb| verb[0] != "kv").chain(kv).collect();
+    assert!(all.len() > 20, "{all:?}");
+    for verb in all {
+        let words: Vec<&str> = verb.iter().map(String::as_str).collect();
+        let name = words.join(" ");
+        let short = project.ok(&[&words[..], &["-h"]].concat()).out;
+        let long = project.ok(&[&words[..], &["--help"]].concat()).out;
+        for help in [&short, &long] {
+            let example = format!("tidemill {name}");
+            let (_, examples) = help.split_once("Examples:\n").expect(&name);
+            assert!(examples.contains(&example), "{name} has no example: {help}");
+        }
+        let speaks_json = short.contains("--output") && long.contains("json");
+        assert_eq!(speaks_json, !WITHOUT_JSON.contains(&words[0]), "{name}: {short}");
+        assert!(page.contains(&format!("`{name}`")), "`{name}` is not in docs/command-line.md");
+    }
 }

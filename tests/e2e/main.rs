@@ -12,6 +12,7 @@ mod documents;
 mod ecommerce;
 mod errors;
 mod faults;
+mod json;
 mod logs;
 mod mistakes;
 mod nights;
