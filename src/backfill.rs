@@ -23,10 +23,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  tidemill backfill pipelines/ecommerce_nightly.yaml --from 2026-11-01 --to 2026-11-20 --dry-run
-  tidemill backfill pipelines/ecommerce_nightly.yaml --from 2026-11-01 --to 2026-11-20 --parallel 2
-  tidemill backfill pipelines/ecommerce_nightly.yaml --from 2026-11-01 --missing-only
-  tidemill backfill pipelines/ecommerce_nightly.yaml --from 2026-11-01 -o json | jq -r .run
+  tidemill backfill nightly.yaml --from 2026-11-01 --to 2026-11-20 --dry-run
+  tidemill backfill nightly.yaml --from 2026-11-01 --to 2026-11-20 --parallel 2
+  tidemill backfill nightly.yaml --from 2026-11-01 --missing-only
+  tidemill backfill nightly.yaml --from 2026-11-01 -o json | jq -r .run
 
 The intervals are those of the pipeline's schedule that begin on these days, both included, in the
 schedule's time zone; without a schedule, days of UTC. A run that fails does not stop the others.

@@ -21,8 +21,8 @@ const MOST: usize = 50;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  source <(tidemill completions bash)                      this session, and in ~/.bashrc all
-  source <(tidemill completions zsh)                       in ~/.zshrc, behind compinit
+  source <(tidemill completions bash)   in ~/.bashrc
+  source <(tidemill completions zsh)    in ~/.zshrc, behind compinit
   tidemill completions fish > ~/.config/fish/completions/tidemill.fish
   tidemill completions powershell >> $PROFILE")]
 pub struct Arguments {

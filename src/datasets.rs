@@ -15,8 +15,8 @@ use std::fmt::Write as _;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  tidemill datasets                          all datasets, and the newest version of each
-  tidemill datasets table:clean_orders       one: its versions, its columns, who wrote it
+  tidemill datasets                      all, with their newest versions
+  tidemill datasets table:clean_orders   one: versions, columns, writers
   tidemill datasets -o json | jq '.[] | [.dataset, .rows]'")]
 pub struct Arguments {
     /// Only this dataset, such as table:clean_orders
@@ -92,6 +92,7 @@ fn newest(versions: &[DatasetVersion]) -> String {
             times.to_string(),
         ]);
     }
+    let table = table.without(&["bytes", "by", "times"]);
     format!("{table}\ntimes: {}\n", output::zone())
 }
 
@@ -112,7 +113,7 @@ fn history(versions: &[DatasetVersion]) -> String {
             output::bytes(version.bytes),
             output::time(version.at),
             version.task.clone(),
-            version.run.clone(),
+            output::run_id(&version.run).to_owned(),
         ]);
     }
     let mut text = format!("{}\n\n{table}\n", versions[0].dataset);

@@ -1,6 +1,7 @@
 //! `tidemill doctor`
 
 use crate::arguments::among;
+use crate::output;
 use crate::stdout::{print, print_json};
 use crate::{Common, FAILED, Format, OK};
 use anstyle::{AnsiColor, Style};
@@ -13,8 +14,8 @@ use tasks::places::check::{self, Finding, State};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  tidemill doctor                            this machine, and the profile of runs
-  tidemill doctor --profile cluster          the servers of a profile
+  tidemill doctor                     this machine, and the profile of runs
+  tidemill doctor --profile cluster   the servers of a profile
   tidemill doctor -o json | jq '.[] | select(.state != \"ok\")'
 
 Exit code: 0 if nothing fails (warnings do not), else 1.")]
@@ -93,9 +94,6 @@ fn servers(project: &Project, name: &str, data_dir: &Path) -> Result<Vec<Finding
     Ok(findings)
 }
 
-/// How wide a line may be.
-const WIDTH: usize = 100;
-
 fn page(groups: &[(String, Vec<Finding>)]) -> String {
     let bold = Style::new().bold();
     let all = || groups.iter().flat_map(|(_, findings)| findings);
@@ -152,27 +150,10 @@ fn lines(finding: &Finding, widest: usize) -> String {
 /// A text in lines that fit, each indented. Lines that it has already stay, such as an excerpt of
 /// a file.
 fn block(text: &str, indent: usize, style: Style) -> String {
-    let room = WIDTH - indent;
-    let mut lines: Vec<String> = Vec::new();
-    for line in text.lines() {
-        if line.chars().count() <= room {
-            lines.push(line.to_owned());
-            continue;
-        }
-        let mut open = String::new();
-        for word in line.split_whitespace() {
-            if !open.is_empty() && open.chars().count() + 1 + word.chars().count() > room {
-                lines.push(std::mem::take(&mut open));
-            }
-            if !open.is_empty() {
-                open.push(' ');
-            }
-            open.push_str(word);
-        }
-        lines.push(open);
-    }
+    let lines =
+        text.lines().flat_map(|line| output::wrapped(line, 0, 0, output::line_width() - indent));
     let pad = " ".repeat(indent);
-    lines.iter().fold(String::new(), |mut text, line| {
+    lines.fold(String::new(), |mut text, line| {
         let _ = writeln!(text, "{pad}{style}{line}{style:#}");
         text
     })

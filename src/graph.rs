@@ -2,6 +2,7 @@
 
 mod rails;
 
+use crate::output;
 use crate::stdout::{print, print_json};
 use crate::{INVALID, OK};
 use crate::{arguments, pipeline};
@@ -18,9 +19,9 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   tidemill graph pipelines/ecommerce.yaml
-  tidemill graph pipelines/ecommerce.yaml -o mermaid     for Markdown on GitHub and GitLab
+  tidemill graph pipelines/ecommerce.yaml -o mermaid                for Markdown
   tidemill graph pipelines/ecommerce.yaml -o dot | dot -Tsvg > graph.svg
-  tidemill graph pipelines/ecommerce.yaml -o json | jq '.edges[]'        and the reason of each edge")]
+  tidemill graph pipelines/ecommerce.yaml -o json | jq '.edges[]'   with reasons")]
 pub struct Arguments {
     /// The pipeline's YAML file
     #[arg(value_parser = arguments::pipeline_path())]
@@ -105,11 +106,23 @@ fn text(plan: &Plan) -> String {
             pad(&task.name, name),
             task.kind,
             pad(&task.kind, kind),
-            outputs.join(", ")
+            fitting(&outputs, rails + name + kind + 6)
         );
         let _ = writeln!(text, "{}", written.trim_end());
     }
     text
+}
+
+/// As many of the names as fit behind `taken` columns of the screen, and how many more there are.
+fn fitting(names: &[String], taken: usize) -> String {
+    let all = names.join(", ");
+    let Some(room) = output::screen().map(|columns| columns.saturating_sub(taken)) else {
+        return all;
+    };
+    let shortened = (1..names.len())
+        .rev()
+        .map(|count| format!("{} and {} more", names[..count].join(", "), names.len() - count));
+    std::iter::once(all.clone()).chain(shortened).find(|text| text.len() <= room).unwrap_or(all)
 }
 
 /// The edges between two tasks as one: what leads from one to the other, and whether all of it

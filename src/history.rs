@@ -189,7 +189,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
         crashed |= *status == RunStatus::Crashed;
         let duration = row.ended_at.map(|end| row.created_at.duration_until(end));
         table.row(vec![
-            row.id.clone(),
+            output::run_id(&row.id).to_owned(),
             row.pipeline.clone(),
             output::state_label(status.as_str()),
             // Of its pipeline no more is known here than its name.
@@ -198,6 +198,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
             duration.map(output::duration).unwrap_or_default(),
         ]);
     }
+    let table = table.without(&["interval", "duration"]);
     print(&format!("{table}\ntimes: {}\n", output::zone()))?;
     if crashed {
         print("A crashed run can be finished: tidemill run --resume RUN\n")?;

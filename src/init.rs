@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  tidemill init shop                       a directory with a first pipeline
-  tidemill init shop --template ecommerce  generation, stream, tables, key-value table, dashboards
-  tidemill init . --template nightly       one day's orders each night
+  tidemill init shop                        a directory with a first pipeline
+  tidemill init shop --template ecommerce   the main job, whole
+  tidemill init . --template nightly        one day's orders each night
 
 Files that are there already stay as they are: if one of them is in the way, nothing is written.")]
 pub struct Arguments {

@@ -4,7 +4,7 @@ mod options;
 
 use crate::OK;
 use crate::arguments::{among, misuse};
-use crate::output::{Align, Table};
+use crate::output::{self, Align, Table};
 use crate::pipeline;
 use crate::stdout::{print, print_json};
 use anstyle::Style;
@@ -17,9 +17,9 @@ use std::sync::Arc;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  tidemill kinds                           what tasks can do
-  tidemill kinds etl                       the manual of `uses: etl`
-  tidemill kinds etl -o json               its options as a JSON Schema, and all else")]
+  tidemill kinds               what tasks can do
+  tidemill kinds etl           the manual of `uses: etl`
+  tidemill kinds etl -o json   all of it, options as JSON Schema")]
 pub struct Arguments {
     /// The kind whose manual is printed; all kinds in a table where none is named
     kind: Option<String>,
@@ -126,13 +126,14 @@ fn facts(row: &Row) -> String {
 /// The manual for the terminal.
 fn manual(kind: &dyn Kind) -> String {
     let (bold, dim) = (Style::new().bold(), Style::new().dimmed());
+    let width = output::line_width();
     let mut text = format!("{bold}{}{bold:#}: {}\n\n", kind.name(), kind.summary());
-    text.push_str(&strong(&wrapped(kind.description(), 0)));
+    text.push_str(&strong(&filled(kind.description(), 0, width)));
     let _ = writeln!(text, "\n{bold}Options{bold:#} (in `with:`)");
     for row in rows(kind.options().as_value()) {
         let facts = facts(&row);
         let _ = writeln!(text, "\n  {bold}{}{bold:#}  {dim}{facts}{dim:#}", row.path);
-        text.push_str(&wrapped(&row.description, 6));
+        text.push_str(&filled(&row.description, 6, width));
     }
     let ports = kind.ports();
     for (title, ports) in [("Inputs", ports.inputs), ("Outputs", ports.outputs)] {
@@ -143,7 +144,7 @@ fn manual(kind: &dyn Kind) -> String {
         for port in &ports {
             let (name, words) = port_words(port);
             let _ = writeln!(text, "  {bold}{name}{bold:#}");
-            text.push_str(&wrapped(&words, 6));
+            text.push_str(&filled(&words, 6, width));
         }
     }
     let _ = writeln!(text, "\n{bold}Example{bold:#}\n");
@@ -169,7 +170,7 @@ fn markdown(kind: &dyn Kind) -> String {
     let mut text = format!("## {}\n\n", kind.name());
     let mut summary = kind.summary().to_owned();
     summary[..1].make_ascii_uppercase();
-    let _ = writeln!(text, "*{summary}.*\n\n{}", wrapped(kind.description(), 0));
+    let _ = writeln!(text, "*{summary}.*\n\n{}", filled(kind.description(), 0, 100));
     let cell = |text: &str| text.replace('\n', " ").replace('|', "\\|");
     let rows = rows(kind.options().as_value());
     if !rows.is_empty() {
@@ -196,41 +197,34 @@ fn markdown(kind: &dyn Kind) -> String {
     text
 }
 
-/// Columns of a line of text.
-const WIDTH: usize = 100;
-
-/// Markdown in lines of at most [`WIDTH`] columns: code and items stay as they are.
-fn wrapped(text: &str, indent: usize) -> String {
-    let mut lines = String::new();
+/// Markdown in lines of at most `width` columns: paragraphs and items are set anew, code and tables
+/// stay as they are.
+fn filled(text: &str, indent: usize, width: usize) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    let mut open = String::new();
+    let close = |open: &mut String, lines: &mut Vec<String>| {
+        if !open.is_empty() {
+            let hanging = if open.starts_with("- ") { 2 } else { 0 };
+            lines.extend(output::wrapped(&std::mem::take(open), indent, hanging, width));
+        }
+    };
     let mut in_code = false;
     for line in text.lines() {
-        in_code ^= line.trim_start().starts_with("```");
-        if in_code || line.trim_start().starts_with("```") || line.starts_with("    ") {
-            let _ = writeln!(lines, "{:indent$}{line}", "");
-            continue;
+        let is_fence = line.trim_start().starts_with("```");
+        let is_fixed = in_code || is_fence || line.starts_with("    ") || line.starts_with('|');
+        in_code ^= is_fence;
+        if is_fixed || line.trim().is_empty() || line.starts_with("- ") {
+            close(&mut open, &mut lines);
         }
-        // What follows the first line of an item stands below its text.
-        let hanging = if line.starts_with("- ") { 2 } else { 0 };
-        let mut column = indent;
-        let mut current = format!("{:indent$}", "");
-        for word in line.split(' ') {
-            let width = word.chars().count();
-            if column > indent && column + 1 + width > WIDTH {
-                lines.push_str(current.trim_end());
-                lines.push('\n');
-                current = format!("{:1$}", "", indent + hanging);
-                column = indent + hanging;
-            } else if column > indent {
-                current.push(' ');
-                column += 1;
-            }
-            current.push_str(word);
-            column += width;
+        if is_fixed || line.trim().is_empty() {
+            lines.push(format!("{:indent$}{line}", "").trim_end().to_owned());
+        } else {
+            open.push_str(if open.is_empty() { "" } else { " " });
+            open.push_str(line.trim());
         }
-        lines.push_str(current.trim_end());
-        lines.push('\n');
     }
-    lines
+    close(&mut open, &mut lines);
+    lines.into_iter().map(|line| line + "\n").collect()
 }
 
 #[cfg(test)]
@@ -238,14 +232,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_lines_are_wrapped_and_code_is_not() {
+    fn paragraphs_are_filled_and_code_is_not() {
         let long = "word ".repeat(40);
-        let text = format!("{long}\n\n- item {long}\n```\n{long}\n```\n");
-        let wrapped = wrapped(&text, 4);
-        let (before, after) = wrapped.split_once("    ```").unwrap();
-        assert!(before.lines().all(|line| line.chars().count() <= WIDTH), "{before}");
+        let text = format!("two\nlines\n\n{long}\n\n- item {long}\n```\n{long}\n```\n");
+        let set = filled(&text, 4, 80);
+        assert!(set.starts_with("    two lines\n\n    word"), "{set}");
+        let (before, after) = set.split_once("    ```").unwrap();
+        assert!(before.lines().all(|line| line.chars().count() <= 80), "{before}");
         assert!(before.contains("\n      word"), "{before}");
-        assert!(after.lines().any(|line| line.chars().count() > WIDTH));
+        assert!(after.lines().any(|line| line.chars().count() > 80));
         assert_eq!(before.matches("word").count(), 80);
     }
 }

@@ -41,7 +41,7 @@ enum Verb {
     },
     /// Print rows in the order of their keys
     #[command(after_help = "Examples:
-  tidemill kv scan ecommerce_table                   the first 20 rows
+  tidemill kv scan ecommerce_table   the first 20 rows
   tidemill kv scan ecommerce_table --prefix 4987 -n 5")]
     Scan {
         /// The table, as behind `kv:`

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  tidemill lineage table:clean_orders       what it is made of, and what is made of it
+  tidemill lineage table:clean_orders   from what, and for what
   tidemill lineage artifact:sales -o json")]
 pub struct Arguments {
     /// The dataset, such as table:clean_orders

@@ -21,11 +21,11 @@ use std::time::Duration;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  tidemill logs latest                    all tasks, one after the other
-  tidemill logs latest clean              one task, all its attempts
-  tidemill logs latest clean -n 20 -f     its last 20 lines, and what it says from now on
-  tidemill logs latest --level warn       what may be wrong
-  tidemill logs latest --grep 'rows?='    lines that match a regular expression
+  tidemill logs latest                   all tasks, one after the other
+  tidemill logs latest clean             one task, all its attempts
+  tidemill logs latest clean -n 20 -f    the last lines, and new ones
+  tidemill logs latest --level warn      what may be wrong
+  tidemill logs latest --grep 'rows?='   lines that match a regular expression
   tidemill logs latest -o json | jq -r 'select(.level == \"error\").message'
 
 An indented line belongs to the one above: they are chosen together, and count as one.")]

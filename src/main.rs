@@ -56,14 +56,14 @@ pub const CANCELLED: u8 = 130;
     version,
     max_term_width = 100,
     after_help = "Examples:
-  tidemill init shop                             a directory with a first pipeline
-  tidemill run pipelines/hello.yaml              run a pipeline
+  tidemill init shop                  a directory with a first pipeline
+  tidemill run pipelines/hello.yaml   run a pipeline
   tidemill run pipelines/ecommerce.yaml --set rows=10000000
-  tidemill run --resume latest                   finish what a killed process began
-  tidemill history                               what ran, and how it went
-  tidemill logs latest clean -f                  what a task said
+  tidemill run --resume latest        finish what a killed process began
+  tidemill history                    what ran, and how it went
+  tidemill logs latest clean -f       what a task said
   tidemill query 'select count(*) from clean_orders'
-  tidemill doctor --profile cluster              is everything there that a run needs?
+  tidemill doctor --profile cluster   is all there that a run needs?
 
 Exit codes: 0 all well, 1 failed, 2 the pipeline or the command line is wrong, 3 busy, 130 cancelled"
 )]

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  tidemill man | man -l -                       read the page of tidemill
-  tidemill man --dir ~/.local/share/man/man1    write the pages of all verbs: `man tidemill-run`")]
+  tidemill man | man -l -                      read the page of tidemill
+  tidemill man --dir ~/.local/share/man/man1   then `man tidemill-run`")]
 pub struct Arguments {
     /// Write a page for tidemill and one for each verb into this directory
     #[arg(long, value_name = "DIR")]

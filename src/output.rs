@@ -53,6 +53,32 @@ pub enum Align {
     Right,
 }
 
+/// Columns of the screen, if standard output is one.
+pub fn screen() -> Option<usize> {
+    terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0.into())
+}
+
+/// How wide text is set: as the screen, within reason.
+pub fn line_width() -> usize {
+    screen().unwrap_or(100).clamp(40, 100)
+}
+
+/// Text in lines that fit, each indented, those behind the first by `hanging` more.
+pub fn wrapped(text: &str, indent: usize, hanging: usize, width: usize) -> Vec<String> {
+    let (first, rest) = (" ".repeat(indent), " ".repeat(indent + hanging));
+    let options = textwrap::Options::new(width)
+        .initial_indent(&first)
+        .subsequent_indent(&rest)
+        .break_words(false);
+    textwrap::wrap(text, options).into_iter().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// A run's id for a table: its end alone, which names it as well, where the screen is narrow.
+pub fn run_id(id: &str) -> &str {
+    let start = id.len().saturating_sub(8);
+    if screen().is_some_and(|columns| columns < 120) { id.get(start..).unwrap_or(id) } else { id }
+}
+
 /// A table of text: columns as wide as their widest cell, two spaces apart.
 pub struct Table {
     columns: Vec<(&'static str, Align)>,
@@ -68,15 +94,37 @@ impl Table {
         debug_assert_eq!(cells.len(), self.columns.len());
         self.rows.push(cells);
     }
-}
 
-impl std::fmt::Display for Table {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    /// Leaves out some columns, the last of them first, until the table fits on the screen.
+    #[must_use]
+    pub fn without(mut self, columns: &[&str]) -> Self {
+        let screen = screen().unwrap_or(usize::MAX);
+        for name in columns.iter().rev() {
+            if self.widths().iter().sum::<usize>() + 2 * self.columns.len() <= screen.saturating_add(2) {
+                break;
+            }
+            if let Some(at) = self.columns.iter().position(|(title, _)| title == name) {
+                self.columns.remove(at);
+                for row in &mut self.rows {
+                    row.remove(at);
+                }
+            }
+        }
+        self
+    }
+
+    fn widths(&self) -> Vec<usize> {
         let widest = |column: usize| {
             let cells = self.rows.iter().map(|row| width(&row[column]));
             cells.chain([width(self.columns[column].0)]).max().unwrap_or(0)
         };
-        let widths: Vec<usize> = (0..self.columns.len()).map(widest).collect();
+        (0..self.columns.len()).map(widest).collect()
+    }
+}
+
+impl std::fmt::Display for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let widths = self.widths();
         let head = Style::new().dimmed();
         let titles = self.columns.iter().map(|(title, _)| format!("{head}{title}{head:#}"));
         let rows = self.rows.iter().cloned();

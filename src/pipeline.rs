@@ -85,7 +85,11 @@ pub fn complain(problems: &Problems) {
     if !problems.diagnostics.is_empty() {
         let color =
             anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-        anstream::eprint!("{}", problems.render(color));
+        let text = match terminal_size::terminal_size_of(std::io::stderr()) {
+            Some((columns, _)) => problems.render_on_screen(color, columns.0.into()),
+            None => problems.render(color),
+        };
+        anstream::eprint!("{text}");
     }
 }
 

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use orchestrator::dataset::DatasetName;
 use orchestrator::kind::Catalog;
 use orchestrator::plan::{EdgeReason, Plan, PlannedTask};
+use orchestrator::store::{DatasetVersion, Store};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 #[command(after_help = "Examples:
   tidemill plan pipelines/ecommerce.yaml
   tidemill plan pipelines/ecommerce_nightly.yaml --date 2026-11-23 --from clean
-  tidemill plan pipelines/ecommerce.yaml --diff latest    what has changed since the newest run")]
+  tidemill plan pipelines/ecommerce.yaml --diff latest   what has changed")]
 pub struct Arguments {
     /// The pipeline's YAML file
     #[arg(value_parser = arguments::pipeline_path())]
@@ -28,6 +29,9 @@ pub struct Arguments {
     /// Print what differs from the definition of an earlier run, instead of the plan
     #[arg(long, value_name = "RUN", allow_negative_numbers = true, add = completions::runs())]
     diff: Option<String>,
+    /// Also print the files that tasks name, such as SQL
+    #[arg(long, conflicts_with = "diff")]
+    sql: bool,
     /// How results are printed
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
@@ -65,6 +69,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
         print_json(&json)?;
         return Ok(OK);
     }
+    let known = known_versions(&data_dir)?;
     let bold = anstyle::Style::new().bold();
     let mut text = format!(
         "{bold}{}{bold:#} for {}, profile {}\n",
@@ -73,17 +78,27 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
         plan.profile
     );
     for (name, value) in &plan.params {
-        let _ = writeln!(text, "  {name} = {}", inline(value));
+        let _ = writeln!(text, "  {name} = {}", scalar(value));
     }
     for (position, task) in plan.order.iter().enumerate() {
         text.push('\n');
-        describe(&mut text, plan, position + 1, *task);
+        describe(&mut text, plan, &known, position + 1, *task);
+    }
+    if arguments.sql {
+        for (name, sql) in &prepared.definition.files {
+            let name = prepared.definition.shown_path(name);
+            let _ = write!(text, "\n{bold}{name}{bold:#}\n{}\n", sql.trim_end());
+        }
     }
     let datasets = datasets(plan);
     if !datasets.is_empty() {
+        let here = std::env::current_dir().unwrap_or_default();
         let mut places = Table::new(&[("dataset", Align::Left), ("place", Align::Left)]);
         for dataset in datasets {
-            places.row(vec![dataset.to_string(), catalog.locate(&dataset)]);
+            let place = catalog.locate(&dataset);
+            let near = Path::new(&place).strip_prefix(&here).ok();
+            let place = near.map_or(place.clone(), |near| near.display().to_string());
+            places.row(vec![dataset.to_string(), place]);
         }
         let _ = write!(text, "\n{places}");
     }
@@ -91,35 +106,67 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     Ok(OK)
 }
 
+/// The newest versions that runs of this data directory have written, where there were any.
+fn known_versions(data_dir: &Path) -> Result<HashMap<String, DatasetVersion>> {
+    let Some(mut store) = Store::open_existing(data_dir)? else { return Ok(HashMap::new()) };
+    let versions = store.newest_versions()?;
+    Ok(versions.into_iter().map(|version| (version.dataset.clone(), version)).collect())
+}
+
 /// One task: what it is, why it comes here, its options, what it reads and writes.
-fn describe(text: &mut String, plan: &Plan, position: usize, index: usize) {
+fn describe(
+    text: &mut String,
+    plan: &Plan,
+    known: &HashMap<String, DatasetVersion>,
+    position: usize,
+    index: usize,
+) {
     let task: &PlannedTask = &plan.tasks[index];
     let (bold, dim) = (anstyle::Style::new().bold(), anstyle::Style::new().dimmed());
     let _ = writeln!(text, "{position:>3}. {bold}{}{bold:#} {dim}{}{dim:#}", task.name, task.kind);
-    let mut line = |word: &str, rest: &str| {
-        let _ = writeln!(text, "     {word:<8} {rest}");
+    let mut last = "";
+    let mut line = |word: &'static str, rest: &str| {
+        let shown = if word == last { "" } else { word };
+        let _ = writeln!(text, "     {shown:<8} {rest}");
+        last = word;
     };
-    for edge in plan.edges.iter().filter(|edge| edge.to == index) {
-        let from = &plan.tasks[edge.from].name;
-        match &edge.reason {
-            EdgeReason::Needs => line("after", &format!("{from}, which it needs")),
-            EdgeReason::Dataset(dataset) => {
-                line("after", &format!("{from}, which writes {dataset}"))
-            }
-            EdgeReason::Stream(dataset) => {
-                line("beside", &format!("{from}, which streams {dataset}"))
-            }
-            EdgeReason::Expression => line("after", &format!("{from}, whose results it uses")),
-        }
+    let before = |wanted: &dyn Fn(&EdgeReason) -> bool| {
+        let edges = plan.edges.iter().filter(|edge| edge.to == index && wanted(&edge.reason));
+        edges.map(|edge| plan.tasks[edge.from].name.as_str()).collect::<Vec<_>>()
+    };
+    for name in before(&|reason| *reason == EdgeReason::Needs) {
+        line("after", &format!("{name}, which it needs"));
     }
+    for name in before(&|reason| *reason == EdgeReason::Expression) {
+        line("after", &format!("{name}, whose results it uses"));
+    }
+    let version = |dataset: &DatasetName| {
+        let version = known.get(&dataset.to_string())?.version;
+        Some(version.map_or_else(|| "it".to_owned(), |number| format!("version {number}")))
+    };
     for (name, dataset) in &task.inputs {
-        line("reads", &format!("{dataset} as {name}"));
+        let writers = before(
+            &|reason| matches!(reason, EdgeReason::Dataset(read) | EdgeReason::Stream(read) if read == dataset),
+        );
+        let streams = plan
+            .edges
+            .iter()
+            .any(|edge| edge.to == index && edge.reason == EdgeReason::Stream(dataset.clone()));
+        let why = match (writers.as_slice(), version(dataset)) {
+            ([], Some(version)) if version != "it" => format!(", {version}"),
+            ([], _) => String::new(),
+            (some, _) if streams => format!(", while {} writes it", some.join(", ")),
+            (some, _) => format!(", which {} writes", some.join(", ")),
+        };
+        line("reads", &format!("{name}: {dataset}{why}"));
     }
     for (name, output) in &task.outputs {
         let write = serde_json::to_value(output.write).unwrap_or_default();
         let write = write.as_str().unwrap_or_default();
         let condition = output.replace_where.as_ref().map(|c| format!(" {c}")).unwrap_or_default();
-        line("writes", &format!("{} as {name} ({write}{condition})", output.dataset));
+        let there = version(&output.dataset).map(|version| format!("; {version} is there"));
+        let there = there.unwrap_or_default();
+        line("writes", &format!("{name}: {} ({write}{condition}{there})", output.dataset));
     }
     if let Some(why) = &task.skip {
         line("skipped", why);
@@ -135,21 +182,57 @@ fn describe(text: &mut String, plan: &Plan, position: usize, index: usize) {
     if let Some(timeout) = task.timeout {
         line("timeout", &output::duration(timeout));
     }
+    let mut options = Vec::new();
     for (key, value) in task.options.as_object().into_iter().flatten() {
-        line("with", &format!("{key}: {}", inline(value)));
+        block(&mut options, 0, key, value);
+    }
+    for option in options {
+        line("with", &option);
     }
 }
 
-/// A value on one line; text of several lines is continued below.
-fn inline(value: &Value) -> String {
+/// Columns before an option.
+const MARGIN: usize = 14;
+
+/// An option as YAML, on one line if it fits.
+fn block(lines: &mut Vec<String>, depth: usize, key: &str, value: &Value) {
+    let indent = "  ".repeat(depth);
+    let whole = format!("{indent}{key}: {}", flow(value));
     match value {
-        Value::String(text) if text.contains('\n') => text
-            .trim_end()
-            .lines()
-            .fold(String::from("|"), |all, line| format!("{all}\n                {line}")),
-        Value::String(text) => text.clone(),
-        value => value.to_string(),
+        Value::String(text) if text.contains('\n') => {
+            lines.push(format!("{indent}{key}: |"));
+            lines.extend(text.trim_end().lines().map(|line| format!("{indent}  {line}")));
+        }
+        Value::Object(map) if MARGIN + whole.len() > output::line_width() => {
+            lines.push(format!("{indent}{key}:"));
+            for (key, value) in map {
+                block(lines, depth + 1, key, value);
+            }
+        }
+        Value::Array(items) if MARGIN + whole.len() > output::line_width() => {
+            lines.push(format!("{indent}{key}:"));
+            lines.extend(items.iter().map(|item| format!("{indent}  - {}", flow(item))));
+        }
+        _ => lines.push(whole),
     }
+}
+
+/// A value on one line.
+fn flow(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let pairs = map.iter().map(|(key, value)| format!("{key}: {}", flow(value)));
+            format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
+        }
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", "))
+        }
+        other => scalar(other),
+    }
+}
+
+fn scalar(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn datasets(plan: &Plan) -> BTreeSet<DatasetName> {

@@ -26,10 +26,10 @@ const TICK: Duration = Duration::from_millis(100);
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   tidemill run pipelines/hello.yaml
-  tidemill run pipelines/ecommerce.yaml --set rows=10000000 --set rate='1000 rows / 10s'
+  tidemill run pipelines/ecommerce.yaml --set rows=10000000
   tidemill run pipelines/ecommerce_nightly.yaml --date 2026-11-23
-  tidemill run pipelines/ecommerce.yaml --from aggregate     this task and all behind it
-  tidemill run --resume latest                               finish what a killed process began")]
+  tidemill run pipelines/ecommerce.yaml --from aggregate  and all behind it
+  tidemill run --resume latest                            when its process died")]
 pub struct Arguments {
     /// The pipeline's YAML file
     #[arg(required_unless_present = "resume", conflicts_with = "resume",

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  tidemill schedule                                   all pipelines in the directory `pipelines`
+  tidemill schedule   all in `pipelines`
   tidemill schedule pipelines/ecommerce_nightly.yaml -n 10
   tidemill schedule -o json | jq '.[].next[0].at'
 

@@ -29,11 +29,11 @@ use web_ui::Site;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  tidemill serve                          the pipelines in the directory `pipelines`
+  tidemill serve                      the pipelines in the directory `pipelines`
   tidemill serve nightly --profile cluster
-  tidemill serve --listen 0.0.0.0:5000 --token-file token    for others, who must know the token
-  tidemill schedule                       when runs are due
-  tidemill pause ecommerce_nightly        make no runs of it until `tidemill unpause`
+  tidemill serve --listen 0.0.0.0:5000 --token-file token
+  tidemill schedule                   when runs are due
+  tidemill pause ecommerce_nightly    no runs until `tidemill unpause`
 
 A changed file takes effect when it is valid; until then its last valid version goes on. Runs are
 processes of their own: the daemon can be stopped and started while they go on, and finds them

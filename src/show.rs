@@ -7,6 +7,7 @@ use crate::stdout::{print, print_json};
 use crate::summary;
 use crate::{Common, Format, OK, diff};
 use anyhow::Result;
+use indexmap::IndexMap;
 use jiff::Timestamp;
 use orchestrator::event::{AttemptResult, Event};
 use orchestrator::run::{Restored, RunState, Timeline};
@@ -18,8 +19,8 @@ use std::fmt::Write as _;
 #[command(after_help = "Examples:
   tidemill show latest
   tidemill show 019a3f -o json
-  tidemill show latest --diff -2         what was another in the run before it
-  tidemill show latest --events          the run's journal, event by event")]
+  tidemill show latest --diff -2   what was another in the run before it
+  tidemill show latest --events    the run's journal, event by event")]
 pub struct Arguments {
     /// The run: its id, a unique beginning or end of it, `latest`, or -2 for the one before that
     #[arg(add = completions::runs(), allow_negative_numbers = true)]
@@ -67,7 +68,7 @@ pub fn run(common: &Common, arguments: &Arguments) -> Result<u8> {
     let mut text = format!("{} {}\n", row.pipeline, output::state_label(status));
     let _ = writeln!(
         text,
-        "run {} for {}, started {} ({}), took {}\n",
+        "run {} for {}\nstarted {} ({}), took {}\n",
         row.id,
         pipeline::interval(row.interval, &state.plan().zone()),
         output::time(row.created_at),
@@ -247,6 +248,7 @@ fn failures(records: &[Record]) -> String {
     text
 }
 
+/// What was read and written, each once: an attempt that is repeated reads again.
 fn datasets(records: &[Record]) -> String {
     let mut table = Table::new(&[
         ("dataset", Align::Left),
@@ -257,32 +259,29 @@ fn datasets(records: &[Record]) -> String {
         ("bytes", Align::Right),
     ]);
     let version = |version: &Option<i64>| version.map(|v| v.to_string()).unwrap_or_default();
-    let mut any = false;
+    let mut touched: IndexMap<(String, &str, &str), [String; 3]> = IndexMap::new();
     for record in records {
-        let row = match &record.event {
-            Event::ReadPinned { task, dataset, version: read, .. } => {
-                let blank = String::new;
-                vec![
-                    dataset.to_string(),
-                    "read".into(),
-                    task.clone(),
-                    version(read),
-                    blank(),
-                    blank(),
-                ]
-            }
-            Event::Published { task, dataset, published, .. } => vec![
-                dataset.to_string(),
-                "written".into(),
-                task.clone(),
-                version(&published.version),
-                output::exact(published.rows),
-                output::bytes(published.bytes),
-            ],
+        let (key, figures) = match &record.event {
+            Event::ReadPinned { task, dataset, version: read, .. } => (
+                (dataset.to_string(), "read", task.as_str()),
+                [version(read), String::new(), String::new()],
+            ),
+            Event::Published { task, dataset, published, .. } => (
+                (dataset.to_string(), "written", task.as_str()),
+                [
+                    version(&published.version),
+                    output::exact(published.rows),
+                    output::bytes(published.bytes),
+                ],
+            ),
             _ => continue,
         };
-        any = true;
-        table.row(row);
+        touched.insert(key, figures);
+    }
+    let any = !touched.is_empty();
+    for ((dataset, how, task), figures) in touched {
+        let cells = [dataset, how.to_owned(), task.to_owned()];
+        table.row(cells.into_iter().chain(figures).collect());
     }
     if any { table.to_string() } else { String::new() }
 }

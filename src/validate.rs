@@ -15,7 +15,7 @@ use std::path::PathBuf;
 #[command(after_help = "Examples:
   tidemill validate pipelines/ecommerce.yaml
   tidemill validate pipelines/             all *.yaml files in a directory
-  tidemill validate pipelines/ -o github   annotations of a GitHub Actions workflow")]
+  tidemill validate pipelines/ -o github   for GitHub Actions")]
 pub struct Arguments {
     /// Pipelines, or directories of pipelines
     #[arg(required = true, value_parser = arguments::pipelines_path())]

@@ -16,9 +16,9 @@ use std::time::Duration;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  tidemill watch                  the newest run, until it ends
-  tidemill watch 019a3f           another one
-  tidemill watch -o json          its events, one a line
+  tidemill watch           the newest run, until it ends
+  tidemill watch 019a3f    another one
+  tidemill watch -o json   its events, one a line
 
 Ctrl-C ends the watching, not the run. Exit codes are those of `tidemill run`.")]
 pub struct Arguments {

@@ -207,6 +207,11 @@ impl Problems {
     pub fn render(&self, color: bool) -> String {
         render(&self.diagnostics, &self.sources, color)
     }
+
+    /// [`Problems::render`] for a screen: of longer lines, the part around the place is shown.
+    pub fn render_on_screen(&self, color: bool, columns: usize) -> String {
+        render_with(renderer(color).term_width(columns), &self.diagnostics, &self.sources)
+    }
 }
 
 /// A problem with its places as lines and columns, for other programs.
@@ -287,7 +292,14 @@ const MOST_RENDERED: usize = 100;
 /// The diagnostics as text, each followed by an empty line: what, where with the lines concerned,
 /// and what to do.
 pub fn render(diagnostics: &[Diagnostic], sources: &Sources, color: bool) -> String {
-    let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+    render_with(renderer(color), diagnostics, sources)
+}
+
+const fn renderer(color: bool) -> Renderer {
+    if color { Renderer::styled() } else { Renderer::plain() }
+}
+
+fn render_with(renderer: Renderer, diagnostics: &[Diagnostic], sources: &Sources) -> String {
     let mut text = String::new();
     for diagnostic in diagnostics.iter().take(MOST_RENDERED) {
         text.push_str(&renderer.render(&[report(diagnostic, sources)]));

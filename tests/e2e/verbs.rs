@@ -152,7 +152,7 @@ fn days_are_of_the_time_zone_of_the_schedule() {
         project.ok(&["run", "pipelines/p.yaml", "--date", "2026-11-20"]);
         assert!(project.ok(&["logs", "latest"]).out.contains("about 2026-11-20"), "{zone}");
         let shown = project.ok(&["show", "latest"]).out;
-        assert!(shown.contains("for 2026-11-20,"), "{zone}: {shown}");
+        assert!(shown.contains("for 2026-11-20\n"), "{zone}: {shown}");
         let history = project.ok(&["history", "-o", "json"]).out;
         let history: Value = serde_json::from_str(&history).unwrap();
         assert_eq!(history[0]["interval_start"], start, "{zone}");
