@@ -100,7 +100,9 @@ impl Table {
     pub fn without(mut self, columns: &[&str]) -> Self {
         let screen = screen().unwrap_or(usize::MAX);
         for name in columns.iter().rev() {
-            if self.widths().iter().sum::<usize>() + 2 * self.columns.len() <= screen.saturating_add(2) {
+            if self.widths().iter().sum::<usize>() + 2 * self.columns.len()
+                <= screen.saturating_add(2)
+            {
                 break;
             }
             if let Some(at) = self.columns.iter().position(|(title, _)| title == name) {

@@ -6,9 +6,11 @@ use crate::stdout::{print, print_json};
 use crate::{INVALID, OK};
 use anyhow::Result;
 use jiff::Timestamp;
-use orchestrator::diagnostic::{Located, Severity};
+use orchestrator::diagnostic::{Located, Problems, Severity};
+use orchestrator::kind::Kinds;
 use orchestrator::load;
 use serde_json::json;
+use std::num::NonZero;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -37,19 +39,14 @@ enum Output {
 
 pub fn run(arguments: &Arguments) -> Result<u8> {
     let kinds = pipeline::kinds();
-    let now = Timestamp::now();
     let mut code = OK;
     let mut files_json = Vec::new();
-    for path in files(&arguments.paths)? {
-        let checked = load::validate(&path, &kinds, now);
-        let is_valid = checked.is_ok();
-        let (pipeline, problems) = match checked {
-            Ok((plan, warnings)) => (Some(plan.pipeline), warnings),
-            Err(problems) => {
-                code = INVALID;
-                (None, problems)
-            }
-        };
+    let paths = files(&arguments.paths)?;
+    for (path, (pipeline, problems)) in paths.iter().zip(check(&paths, &kinds)) {
+        let is_valid = pipeline.is_some();
+        if !is_valid {
+            code = INVALID;
+        }
         match arguments.output {
             Output::Text => {
                 pipeline::complain(&problems);
@@ -70,6 +67,28 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         print_json(&files_json)?;
     }
     Ok(code)
+}
+
+/// The name of each pipeline, if it is valid, and its problems; on all processors.
+fn check(paths: &[PathBuf], kinds: &Kinds) -> Vec<(Option<String>, Problems)> {
+    let now = Timestamp::now();
+    let check = |path: &PathBuf| match load::validate(path, kinds, now) {
+        Ok((plan, warnings)) => (Some(plan.pipeline), warnings),
+        Err(problems) => (None, problems),
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let share = paths.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let shares = paths.chunks(share);
+        let workers: Vec<_> =
+            shares.map(|share| scope.spawn(|| share.iter().map(check).collect())).collect();
+        let joined = workers.into_iter().map(|worker| worker.join());
+        joined
+            .flat_map(|done: std::thread::Result<Vec<_>>| {
+                done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+            .collect()
+    })
 }
 
 /// A problem as a workflow command:

@@ -145,7 +145,7 @@ tasks:
             && task.late.is_empty()
         {
             problems.extend(options.problems());
-            problems.extend(options.unknown_columns(known.get(INPUT)));
+            problems.extend(options.unknown_columns(&self.engine, known.get(INPUT)));
         }
         for (name, output) in &task.outputs {
             if output.write != Write::Merge {
@@ -169,7 +169,7 @@ tasks:
 
 impl Options {
     /// Columns that the input does not have, if its columns are known; and the condition.
-    fn unknown_columns(&self, known: Option<&Columns>) -> Vec<Problem> {
+    fn unknown_columns(&self, engine: &Engine, known: Option<&Columns>) -> Vec<Problem> {
         let mut problems = Vec::new();
         let row_key = self.row_key.iter().enumerate();
         let row_key =
@@ -187,7 +187,7 @@ impl Options {
             }
         }
         if let Some(condition) = &self.condition {
-            let offline = Offline::new(&Known::new());
+            let offline = Offline::new(engine, &Known::new());
             let over = |known| offline.condition(condition, known, &self.parameters);
             let fault = check_expression(condition).err().or_else(|| known.and_then(over));
             if let Some(fault) = fault {

@@ -39,16 +39,17 @@ pub struct EngineOptions {
 }
 
 /// Makes sessions that share a pool of memory.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Engine {
     options: EngineOptions,
     pool: OnceLock<Arc<dyn MemoryPool>>,
+    planner: offline::Planner,
 }
 
 impl Engine {
     /// Does no work yet.
     pub fn new(options: EngineOptions) -> Self {
-        Engine { options, pool: OnceLock::new() }
+        Engine { options, ..Engine::default() }
     }
 
     /// A session without tables, which spills to `spill_dir`.

@@ -81,11 +81,11 @@ impl Kind for Etl {
     }
 
     fn check(&self, task: &PlannedTask, files: &Files, known: &Known) -> Vec<Problem> {
-        options::check(task, files, known)
+        options::check(&self.engine, task, files, known)
     }
 
     fn columns(&self, task: &PlannedTask, files: &Files, known: &Known) -> Known {
-        options::columns(task, files, known)
+        options::columns(&self.engine, task, files, known)
     }
 
     async fn run(&self, attempt: &Attempt) -> Result<Outcome, TaskError> {

@@ -133,7 +133,7 @@ impl Kind for Report {
         let parameters = parameters.map(|(name, value)| (name.clone(), value.clone())).collect();
         // A parameter that only the attempt knows may be of any type.
         let known = if task.late.is_empty() { known } else { &Known::new() };
-        let columns = Offline::new(known);
+        let columns = Offline::new(&self.engine, known);
         let names = Names { inputs: &inputs, parameters: &parameters, columns: &columns };
         problems.extend(dashboard::read(path, files, names).err().unwrap_or_default());
         problems
@@ -147,7 +147,7 @@ impl Kind for Report {
             let directory = places.artifacts().directory(&artifact).join(&attempt.run.id);
             return Ok(outcome(&directory));
         }
-        let dashboard = read(attempt, &options)?;
+        let dashboard = read(&self.engine, attempt, &options)?;
         let session = self.engine.session(attempt.scratch()?)?;
         let mut made = made(attempt);
         for port in attempt.inputs.keys() {
@@ -175,10 +175,10 @@ impl Kind for Report {
 }
 
 /// The dashboard, which the plan has checked.
-fn read(attempt: &Attempt, options: &Options) -> Result<Dashboard, TaskError> {
+fn read(engine: &Engine, attempt: &Attempt, options: &Options) -> Result<Dashboard, TaskError> {
     let path = &options.dashboard;
     let inputs: Vec<&str> = attempt.inputs.keys().map(String::as_str).collect();
-    let columns = Offline::new(&Known::new());
+    let columns = Offline::new(engine, &Known::new());
     let names = Names { inputs: &inputs, parameters: &options.parameters, columns: &columns };
     dashboard::read(path, &attempt.files, names).map_err(|problems| {
         let messages: Vec<String> = problems.into_iter().map(|problem| problem.message).collect();

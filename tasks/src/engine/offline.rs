@@ -3,8 +3,13 @@
 use super::Engine;
 use super::sql::{Fault, bind, explained, expression, tables_of};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
+    MemorySchemaProvider,
+};
 use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::datasource::empty::EmptyTable;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::ExprSchemable;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
@@ -12,39 +17,84 @@ use futures::executor::block_on;
 use indexmap::IndexMap;
 use orchestrator::kind::{Columns, Known};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// Plans queries over columns alone. What it found is remembered: pipelines are planned again and
+/// again, and have queries in common.
+#[derive(Default)]
+pub(crate) struct Planner {
+    /// Has no tables.
+    session: OnceLock<SessionContext>,
+    found: Mutex<HashMap<String, Found>>,
+}
+
+/// The columns of a query, or what is wrong with it; `None` if neither can be told.
+type Found = Option<Result<Columns, Fault>>;
+
+/// As much is remembered before all of it is forgotten.
+const MOST_REMEMBERED: usize = 10_000;
+
+impl Planner {
+    fn session(&self) -> SessionContext {
+        let base = self.session.get_or_init(|| Engine::default().bare_session());
+        let state = base.state();
+        let names = state.config().options().catalog.clone();
+        let catalog = Arc::new(MemoryCatalogProvider::new());
+        let schema = Arc::new(MemorySchemaProvider::new());
+        // An error would mean that the catalog is of a sort that takes no schemas.
+        let _ = catalog.register_schema(&names.default_schema, schema);
+        let catalogs = Arc::new(MemoryCatalogProviderList::new());
+        catalogs.register_catalog(names.default_catalog, catalog);
+        let state = SessionStateBuilder::new_from_existing(state).with_catalog_list(catalogs);
+        SessionContext::new_with_state(state.build())
+    }
+
+    fn remembered(&self, key: String, find: impl FnOnce() -> Found) -> Found {
+        let lock = || self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = lock().get(&key) {
+            return found.clone();
+        }
+        let found = find();
+        let mut all = lock();
+        if all.len() >= MOST_REMEMBERED {
+            all.clear();
+        }
+        all.insert(key, found.clone());
+        found
+    }
+}
 
 /// The inputs of a task whose columns are known.
-pub(crate) struct Offline {
-    tables: HashMap<String, SchemaRef>,
-    /// Made for the first query: a thousand pipelines may be checked at once.
+pub(crate) struct Offline<'a> {
+    planner: &'a Planner,
+    tables: BTreeMap<String, SchemaRef>,
+    /// Made for the first query that is not remembered.
     session: OnceLock<SessionContext>,
 }
 
-impl Offline {
+impl<'a> Offline<'a> {
     /// `known`: types in Arrow's words. Inputs with a type of another sort are left out.
-    pub(crate) fn new(known: &Known) -> Offline {
+    pub(crate) fn new(engine: &'a Engine, known: &Known) -> Offline<'a> {
         let tables = known.iter().filter_map(|(name, columns)| {
             Some((name.to_lowercase(), Arc::new(schema_of(columns)?)))
         });
-        Offline { tables: tables.collect(), session: OnceLock::new() }
+        Offline { planner: &engine.planner, tables: tables.collect(), session: OnceLock::new() }
     }
 
     /// The columns that a query gives, or what is wrong with it; `None` if it reads something whose
     /// columns are not known.
-    pub(crate) fn query(
-        &self,
-        sql: &str,
-        parameters: &IndexMap<String, Value>,
-    ) -> Option<Result<Columns, Fault>> {
-        let is_known = |table: &str| self.tables.contains_key(&table.to_lowercase());
-        if self.tables.is_empty() || !tables_of(sql).iter().all(|(table, _)| is_known(table)) {
+    pub(crate) fn query(&self, sql: &str, parameters: &IndexMap<String, Value>) -> Found {
+        if self.tables.is_empty() {
             return None;
         }
-        let planned = block_on(self.plan(sql, parameters));
-        Some(planned.map_err(|error| self.fault(sql, &error)))
+        let is_known = |table: &str| self.tables.contains_key(&table.to_lowercase());
+        self.planner.remembered(format!("{sql}\n{parameters:?}\n{:?}", self.tables), || {
+            let all_known = tables_of(sql).iter().all(|(table, _)| is_known(table));
+            let planned = all_known.then(|| block_on(self.plan(sql, parameters)));
+            planned.map(|planned| planned.map_err(|error| self.fault(sql, &error)))
+        })
     }
 
     async fn plan(
@@ -72,21 +122,24 @@ impl Offline {
         parameters: &IndexMap<String, Value>,
     ) -> Option<Fault> {
         let schema = DFSchema::try_from(schema_of(columns)?).ok()?;
-        let planned = expression(self.session(), sql, &schema, parameters);
-        match planned.and_then(|condition| condition.get_type(&schema)) {
-            Ok(DataType::Boolean | DataType::Null) => None,
-            Ok(_) => Some(Fault {
-                range: 0..sql.trim_end().len(),
-                message: format!("`{sql}` is neither true nor false"),
-                help: None,
-            }),
-            Err(error) => Some(self.fault(sql, &error)),
-        }
+        let check = || {
+            let planned = expression(self.session(), sql, &schema, parameters);
+            match planned.and_then(|condition| condition.get_type(&schema)) {
+                Ok(DataType::Boolean | DataType::Null) => None,
+                Ok(_) => Some(Err(Fault {
+                    range: 0..sql.trim_end().len(),
+                    message: format!("`{sql}` is neither true nor false"),
+                    help: None,
+                })),
+                Err(error) => Some(Err(self.fault(sql, &error))),
+            }
+        };
+        self.planner.remembered(format!("{sql}\n{parameters:?}\n{columns:?}"), check)?.err()
     }
 
     fn session(&self) -> &SessionContext {
         self.session.get_or_init(|| {
-            let session = Engine::default().bare_session();
+            let session = self.planner.session();
             for (name, schema) in &self.tables {
                 // Nothing can fail here: each name is there once.
                 let _ = session.register_table(name, Arc::new(EmptyTable::new(schema.clone())));
@@ -123,7 +176,7 @@ mod tests {
     use super::*;
     use crate::engine::columns::{ColumnType, arrow_schema};
 
-    fn orders() -> Offline {
+    fn orders(engine: &Engine) -> Offline<'_> {
         let columns = [
             ("order_id", ColumnType::Integer),
             ("country", ColumnType::String),
@@ -134,14 +187,15 @@ mod tests {
         ];
         let columns = columns.map(|(name, kind)| (name.to_owned(), kind)).into_iter().collect();
         let columns = columns_of(&arrow_schema(&columns));
-        Offline::new(&Known::from([("orders".to_owned(), columns)]))
+        Offline::new(engine, &Known::from([("orders".to_owned(), columns)]))
     }
 
     #[test]
     fn the_columns_of_a_result_are_known() {
+        let engine = Engine::default();
         let check = |sql: &str, expect: &str| {
             let parameters = IndexMap::from([("night".to_owned(), Value::from("2026-11-24"))]);
-            let found = orders().query(sql, &parameters).unwrap().unwrap();
+            let found = orders(&engine).query(sql, &parameters).unwrap().unwrap();
             let found: Vec<String> =
                 found.iter().map(|(name, kind)| format!("{name}: {kind}")).collect();
             assert_eq!(found.join(", "), expect, "{sql}");
@@ -167,8 +221,9 @@ mod tests {
 
     #[test]
     fn mistakes_have_their_place() {
+        let engine = Engine::default();
         let check = |sql: &str, expect: &str| {
-            let fault = orders().query(sql, &IndexMap::new()).unwrap().unwrap_err();
+            let fault = orders(&engine).query(sql, &IndexMap::new()).unwrap().unwrap_err();
             let help = fault.help.map(|help| format!(" ({help})")).unwrap_or_default();
             assert_eq!(format!("[{}] {}{help}", &sql[fault.range], fault.message), expect, "{sql}");
         };
@@ -188,12 +243,13 @@ mod tests {
             "select day + is_prime from orders",
             "[day + is_prime] cannot coerce arithmetic expression Date32 + Boolean to valid types",
         );
-        assert!(orders().query("select * from customers", &IndexMap::new()).is_none());
+        assert!(orders(&engine).query("select * from customers", &IndexMap::new()).is_none());
     }
 
     #[test]
     fn conditions_name_known_columns() {
-        let orders = orders();
+        let engine = Engine::default();
+        let orders = orders(&engine);
         let columns = Columns::from([("price".to_owned(), "Float64".to_owned())]);
         assert_eq!(orders.condition("price > 0", &columns, &IndexMap::new()), None);
         let fault = orders.condition("prise > 0", &columns, &IndexMap::new()).unwrap();

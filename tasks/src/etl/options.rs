@@ -7,7 +7,7 @@ use crate::engine::offline::{Offline, columns_of};
 use crate::engine::sql::{
     Fault, check_expression, check_query, missing, parameters, unknown_tables,
 };
-use crate::engine::{Memory, nearest};
+use crate::engine::{Engine, Memory, nearest};
 use crate::options;
 use indexmap::{IndexMap, IndexSet};
 use orchestrator::dataset::Scheme;
@@ -109,10 +109,15 @@ pub(super) fn query<'a>(text: &'a str, files: &'a Files) -> Option<Query<'a>> {
 }
 
 /// What is wrong with a task.
-pub(super) fn check(task: &PlannedTask, files: &Files, known: &Known) -> Vec<Problem> {
+pub(super) fn check(
+    engine: &Engine,
+    task: &PlannedTask,
+    files: &Files,
+    known: &Known,
+) -> Vec<Problem> {
     let mut problems = Vec::new();
     let Some(options) = options::read::<EtlOptions>(task, &mut problems) else { return problems };
-    let offline = offline(task, &options, known);
+    let offline = offline(engine, task, &options, known);
     let used = IndexSet::new();
     let mut checker = Checker { task, files, known, offline, problems, used };
     checker.check(&options);
@@ -121,11 +126,11 @@ pub(super) fn check(task: &PlannedTask, files: &Files, known: &Known) -> Vec<Pro
 }
 
 /// The columns of the outputs that are overwritten, except those of `rejected`.
-pub(super) fn columns(task: &PlannedTask, files: &Files, known: &Known) -> Known {
+pub(super) fn columns(engine: &Engine, task: &PlannedTask, files: &Files, known: &Known) -> Known {
     let Some(options) = options::read::<EtlOptions>(task, &mut Vec::new()) else {
         return Known::new();
     };
-    let offline = offline(task, &options, known);
+    let offline = offline(engine, task, &options, known);
     let from = options.from.iter().map(|from| (VALID, from));
     let queries = options.sql.iter().map(|(output, sql)| (output.as_str(), sql)).chain(from);
     queries
@@ -139,10 +144,15 @@ pub(super) fn columns(task: &PlannedTask, files: &Files, known: &Known) -> Known
 
 /// The inputs whose columns and types are known: tables that an earlier task overwrites, and files
 /// whose columns are declared.
-fn offline(task: &PlannedTask, options: &EtlOptions, known: &Known) -> Offline {
+fn offline<'a>(
+    engine: &'a Engine,
+    task: &PlannedTask,
+    options: &EtlOptions,
+    known: &Known,
+) -> Offline<'a> {
     // Spark has types and functions of its own, and what the attempt renders may be of any type.
     if options.engine == Computer::Spark || !task.late.is_empty() {
-        return Offline::new(&Known::new());
+        return Offline::new(engine, &Known::new());
     }
     let columns = task.inputs.iter().filter_map(|(input, dataset)| {
         let columns = match dataset.scheme() {
@@ -151,14 +161,14 @@ fn offline(task: &PlannedTask, options: &EtlOptions, known: &Known) -> Offline {
         };
         Some((input.clone(), columns))
     });
-    Offline::new(&columns.collect())
+    Offline::new(engine, &columns.collect())
 }
 
 struct Checker<'a> {
     task: &'a PlannedTask,
     files: &'a Files,
     known: &'a Known,
-    offline: Offline,
+    offline: Offline<'a>,
     problems: Vec<Problem>,
     /// The parameters that queries and rules name.
     used: IndexSet<String>,

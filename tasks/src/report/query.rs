@@ -25,7 +25,7 @@ pub(super) struct Query {
 pub(super) struct Names<'a> {
     pub(super) inputs: &'a [&'a str],
     pub(super) parameters: &'a IndexMap<String, Value>,
-    pub(super) columns: &'a Offline,
+    pub(super) columns: &'a Offline<'a>,
 }
 
 impl Query {
@@ -107,7 +107,8 @@ mod tests {
     fn check(sql: &str, expect: &str) {
         let query = Query { sql: sql.into(), at: String::new(), file: None, range: 0..0 };
         let parameters = IndexMap::from([("night".to_owned(), Value::from("2026-11-24"))]);
-        let columns = Offline::new(&HashMap::new());
+        let engine = crate::engine::Engine::default();
+        let columns = Offline::new(&engine, &HashMap::new());
         let inputs = &["daily", "orders"];
         let known = Names { inputs, parameters: &parameters, columns: &columns };
         let faults: Vec<String> = query

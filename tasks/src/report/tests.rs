@@ -10,6 +10,7 @@ use super::page::{Made, MadeFrom};
 use super::query::Names;
 use super::render::{Answers, write};
 use super::sample;
+use crate::engine::Engine;
 use crate::engine::offline::Offline;
 use arrow::array::RecordBatch;
 use datafusion::prelude::SessionContext;
@@ -23,7 +24,8 @@ const NIGHTLY: &str = include_str!("../../../pipelines/dashboards/nightly.yaml")
 
 fn read(text: &str, inputs: &[&str]) -> Dashboard {
     let files = Files::from([("d.yaml".to_owned(), text.to_owned())]);
-    let (parameters, columns) = (IndexMap::new(), Offline::new(&Known::new()));
+    let engine = Engine::default();
+    let (parameters, columns) = (IndexMap::new(), Offline::new(&engine, &Known::new()));
     let names = Names { inputs, parameters: &parameters, columns: &columns };
     dashboard::read("d.yaml", &files, names).unwrap_or_else(|problems| panic!("{problems:#?}"))
 }

@@ -1,6 +1,7 @@
 //! What is wrong with a dashboard, and where.
 
 use super::{answers, made, read};
+use crate::engine::Engine;
 use crate::engine::offline::Offline;
 use crate::report::dashboard;
 use crate::report::query::Names;
@@ -15,7 +16,8 @@ fn problems(text: &str, files: &[(&str, &str)]) -> String {
     all.extend(files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())));
     let daily = [("day", "Date32"), ("revenue", "Float64")];
     let daily = daily.map(|(name, kind)| (name.to_owned(), kind.to_owned()));
-    let columns = Offline::new(&Known::from([("daily".to_owned(), daily.into())]));
+    let engine = Engine::default();
+    let columns = Offline::new(&engine, &Known::from([("daily".to_owned(), daily.into())]));
     let names = Names { inputs: &["daily"], parameters: &IndexMap::new(), columns: &columns };
     let problems = dashboard::read("d.yaml", &all, names).err().unwrap_or_default();
     let line = |problem: &orchestrator::kind::Problem| {
