@@ -3,6 +3,7 @@
 use super::format::Format;
 use super::query::{Names, Query};
 use super::yaml::{Fields, Place, Reader};
+use crate::engine::sql::missing;
 use orchestrator::kind::{Files, Problem};
 use orchestrator::yaml::{Entry, Node, Tree};
 use std::ops::Range;
@@ -299,7 +300,27 @@ impl Source<'_, '_> {
             x: x?,
         };
         self.fitting(&chart, &fields);
+        let one = |key, name: &Option<String>| name.clone().map(|name| (key, name));
+        let named = [Some(("x", chart.x.clone())), one("series", &chart.series)];
+        let named = named.into_iter().chain([one("value", &chart.value)]).flatten();
+        let y = chart.y.iter().map(|measure| ("y", measure.column.clone()));
+        self.check_columns(&chart.query, &fields, named.chain(y).collect());
         Some(chart)
+    }
+
+    /// Reports columns that a query does not give, if it can be told what it gives.
+    fn check_columns(&mut self, query: &Query, fields: &Fields<'_>, named: Vec<(&str, String)>) {
+        let Some(Ok(known)) = self.known.columns.query(&query.sql, self.known.parameters) else {
+            return;
+        };
+        for (key, name) in named {
+            if !known.contains_key(&name) {
+                let (message, help) = missing("column", &name, known.keys().map(String::as_str));
+                let range = fields.get(key).map_or(0..0, |node| node.span.into());
+                let message = format!("the query's result has {message}");
+                self.reader.problem(&fields.at(key), range, message).help = help;
+            }
+        }
     }
 
     /// Checks that the keys of a chart fit its kind.
@@ -368,14 +389,17 @@ impl Source<'_, '_> {
         let columns = fields.get("columns");
         let columns = columns.map(|node| self.measures(node, &fields.at("columns"), true));
         let reader = &mut *self.reader;
-        Some(Table {
+        let table = Table {
             name: name.into(),
             note: reader.text(&fields, "note"),
             columns: columns.unwrap_or_default(),
             width: reader.choice(&fields, "width", &WIDTHS).unwrap_or(Width::Full),
             title: title?,
             query: query?,
-        })
+        };
+        let named = table.columns.iter().map(|measure| ("columns", measure.column.clone()));
+        self.check_columns(&table.query, &fields, named.collect());
+        Some(table)
     }
 
     /// `revenue`, `[revenue, orders]`, `{revenue: Revenue}`; in tables also

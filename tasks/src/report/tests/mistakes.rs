@@ -12,12 +12,14 @@ use orchestrator::kind::{Files, Known};
 
 /// Each problem as `line:column message (help)`, one in a line.
 fn problems(text: &str, files: &[(&str, &str)]) -> String {
+    problems_over(&Known::new(), text, files)
+}
+
+fn problems_over(known: &Known, text: &str, files: &[(&str, &str)]) -> String {
     let mut all = Files::from([("d.yaml".to_owned(), text.to_owned())]);
     all.extend(files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())));
-    let daily = [("day", "Date32"), ("revenue", "Float64")];
-    let daily = daily.map(|(name, kind)| (name.to_owned(), kind.to_owned()));
     let engine = Engine::default();
-    let columns = Offline::new(&engine, &Known::from([("daily".to_owned(), daily.into())]));
+    let columns = Offline::new(&engine, known);
     let names = Names { inputs: &["daily"], parameters: &IndexMap::new(), columns: &columns };
     let problems = dashboard::read("d.yaml", &all, names).err().unwrap_or_default();
     let line = |problem: &orchestrator::kind::Problem| {
@@ -151,4 +153,32 @@ async fn results_that_can_not_be_drawn() {
          the query",
     )
     .await;
+}
+
+/// The columns of `daily` are known, and so are those of what is asked of it.
+#[test]
+fn columns_that_a_query_does_not_give() {
+    let daily = [("day", "Date32"), ("revenue", "Float64")];
+    let daily = daily.map(|(name, kind)| (name.to_owned(), kind.to_owned()));
+    let known = Known::from([("daily".to_owned(), daily.into())]);
+    let text = "title: Sales
+charts:
+  sales:
+    title: Sales
+    kind: line
+    x: dya
+    y: [revenue, orders]
+    sql: select day, revenue from daily
+tables:
+  days:
+    title: Days
+    columns: {day: Day, revenu: Revenue}
+    sql: select day, sum(revenue) as revenue from daily group by 1
+";
+    let expect = "
+6:8 `charts.sales.x`: the query's result has no column `dya` (there are `day`, `revenue`)
+7:8 `charts.sales.y`: the query's result has no column `orders` (there are `day`, `revenue`)
+12:14 `tables.days.columns`: the query's result has no column `revenu` (did you mean `revenue`?)
+";
+    assert_eq!(problems_over(&known, text, &[]), expect.trim());
 }
