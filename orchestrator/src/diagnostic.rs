@@ -2,6 +2,7 @@
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde::{Serialize, Serializer};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -364,7 +365,12 @@ fn snippet<'a>(
     let start = text[..first].rfind('\n').map_or(0, |newline| newline + 1);
     let end = text[last..].find('\n').map_or(text.len(), |newline| last + newline);
     let line = text[..start].bytes().filter(|byte| *byte == b'\n').count() + 1;
-    let mut snippet = Snippet::source(&text[start..end]).path(file).line_start(line);
+    // The renderer would show the first half of a line break of Windows as a sign.
+    let lines = match &text[start..end] {
+        lines if lines.contains('\r') => Cow::Owned(lines.replace('\r', " ")),
+        lines => Cow::Borrowed(lines),
+    };
+    let mut snippet = Snippet::source(lines).path(file).line_start(line);
     for (span, label) in spans {
         let kind = if label.is_none() { AnnotationKind::Primary } else { AnnotationKind::Context };
         let annotation = kind.span(span.start - start..span.end - start);
