@@ -72,14 +72,21 @@ pub type Known = HashMap<String, Columns>;
 pub struct Problem {
     /// Where below the task: `["with", "rules", "price_is_positive"]`, `["inputs", "rows"]`.
     pub path: Vec<String>,
-    /// Which bytes of the text there, if it is a part of it.
-    pub within: Option<std::ops::Range<usize>>,
-    /// Where else, if it lies in a referred file.
-    pub in_file: Option<FilePlace>,
+    /// Where more exactly.
+    pub part: Option<Part>,
     /// A lowercase fragment, values in backticks.
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
+}
+
+/// Where a problem lies more exactly than at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// In these bytes of the text there.
+    Text(std::ops::Range<usize>),
+    /// In a file that the option there refers to.
+    File(FilePlace),
 }
 
 /// A place in a file that a pipeline refers to.
@@ -98,8 +105,7 @@ impl Problem {
     ) -> Self {
         Problem {
             path: path.into_iter().map(Into::into).collect(),
-            within: None,
-            in_file: None,
+            part: None,
             message: message.into(),
             help: None,
         }

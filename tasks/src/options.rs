@@ -1,7 +1,7 @@
 //! The options of a planned task as its kind reads them.
 
 use crate::engine::sql::{Fault, check_expression};
-use orchestrator::kind::Problem;
+use orchestrator::kind::{Part, Problem};
 use orchestrator::plan::PlannedTask;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ pub(crate) fn read<T: DeserializeOwned>(
 /// What is wrong with the SQL of an option.
 pub(crate) fn at<'p>(path: impl IntoIterator<Item = &'p str>, fault: Fault) -> Problem {
     let Fault { range, message, help } = fault;
-    Problem { within: Some(range), help, ..Problem::new(path, message) }
+    Problem { part: Some(Part::Text(range)), help, ..Problem::new(path, message) }
 }
 
 /// The conditions of `write: replace_where` that are not SQL.

@@ -5,7 +5,7 @@ use super::tasks::Draft;
 use super::{Interval, Leeway, Plan, PlanRequest, datasets, edges, order, params, select, tasks};
 use crate::dataset::DatasetName;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::kind::{Columns, Kinds, Known, Problem};
+use crate::kind::{Columns, Kinds, Known, Part, Problem};
 use crate::load::Definition;
 use crate::project::EMBEDDED;
 use crate::schedule::{self, Timetable};
@@ -301,10 +301,10 @@ impl Planner<'_> {
         let span = if span == entry.node.span { entry.key_span } else { span };
         let mut own: Range<usize> = span.into();
         let option = entry.node.at(&problem.path);
-        if let (Some(range), Some(option)) = (problem.within, option)
+        if let (Some(Part::Text(range)), Some(option)) = (&problem.part, option)
             && let Some(text) = option.as_text()
         {
-            let part = inside(&self.definition.pipeline.text, option.span, text, range);
+            let part = inside(&self.definition.pipeline.text, option.span, text, range.clone());
             let is_whole = part == Range::from(option.span);
             own = if is_whole { own } else { part };
         }
@@ -313,11 +313,11 @@ impl Planner<'_> {
         let diagnostic = Diagnostic::error(Code::BadOption, problem.message)
             .path(path.join("."))
             .maybe_help(problem.help);
-        let diagnostic = match problem.in_file {
-            Some(place) => diagnostic
+        let diagnostic = match problem.part {
+            Some(Part::File(place)) => diagnostic
                 .at(self.definition.shown_path(&place.path), place.range)
                 .related(self.file(), own, format!("used by `{}`", entry.key)),
-            None => diagnostic.at(self.file(), own),
+            _ => diagnostic.at(self.file(), own),
         };
         self.problems.push(diagnostic);
     }

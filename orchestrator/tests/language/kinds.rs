@@ -9,7 +9,7 @@ use tidemill_orchestrator::attempt::{Attempt, Outcome, TaskError};
 use tidemill_orchestrator::dataset::Scheme;
 use tidemill_orchestrator::duration::Duration;
 use tidemill_orchestrator::kind::{
-    FilePlace, Files, Kind, Kinds, Known, Port, Ports, Problem, Write,
+    FilePlace, Files, Kind, Kinds, Known, Part, Port, Ports, Problem, Write,
 };
 use tidemill_orchestrator::plan::PlannedTask;
 
@@ -192,7 +192,8 @@ impl Kind for Query {
                 && task.options["sql"] == path.as_str()
             {
                 let mut problem = Problem::new(["with", "sql"], "`selec` is no statement");
-                problem.in_file = Some(FilePlace { path: path.clone(), range: at..at + 5 });
+                let place = FilePlace { path: path.clone(), range: at..at + 5 };
+                problem.part = Some(Part::File(place));
                 problems.push(problem.help("did you mean `select`?"));
             }
         }

@@ -11,7 +11,7 @@ use crate::engine::{Engine, Memory, nearest};
 use crate::options;
 use indexmap::{IndexMap, IndexSet};
 use orchestrator::dataset::Scheme;
-use orchestrator::kind::{Columns, FilePlace, Files, Known, Problem, Write};
+use orchestrator::kind::{Columns, FilePlace, Files, Known, Part, Problem, Write};
 use orchestrator::plan::PlannedTask;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -399,7 +399,7 @@ fn in_query(path: &[&str], file: Option<&str>, fault: Fault) -> Problem {
     match file {
         Some(file) => Problem {
             help: fault.help,
-            in_file: Some(FilePlace { path: file.to_owned(), range: fault.range }),
+            part: Some(Part::File(FilePlace { path: file.to_owned(), range: fault.range })),
             ..Problem::new(path.iter().copied(), fault.message)
         },
         None => options::at(path.iter().copied(), fault),

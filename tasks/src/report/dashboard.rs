@@ -4,7 +4,7 @@ use super::format::Format;
 use super::query::{Names, Query};
 use super::yaml::{Fields, Place, Reader};
 use crate::engine::sql::missing;
-use orchestrator::kind::{Files, Problem};
+use orchestrator::kind::{Files, Part, Problem};
 use orchestrator::yaml::{Entry, Node, Tree};
 use std::ops::Range;
 
@@ -450,7 +450,7 @@ impl Source<'_, '_> {
             let place = query.locate(fault.range, (self.path, self.text));
             let problem = self.reader.problem(&query.at, 0..0, fault.message);
             problem.help = fault.help;
-            problem.in_file = Some(place);
+            problem.part = Some(Part::File(place));
         }
         Some(query)
     }

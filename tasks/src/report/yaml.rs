@@ -1,7 +1,7 @@
 //! Reading a dashboard's YAML part by part, so that all its problems are found at once.
 
 use crate::engine::nearest;
-use orchestrator::kind::{FilePlace, Problem};
+use orchestrator::kind::{FilePlace, Part, Problem};
 use orchestrator::yaml::{Entry, Node, Tree, parse};
 use std::fmt::Display;
 use std::ops::Range;
@@ -79,7 +79,7 @@ impl<'a> Reader<'a> {
         let message =
             if at.is_empty() { message.to_string() } else { format!("`{at}`: {message}") };
         let mut problem = Problem::new(["with", "dashboard"], message);
-        problem.in_file = Some(FilePlace { path: self.path.into(), range });
+        problem.part = Some(Part::File(FilePlace { path: self.path.into(), range }));
         self.problems.push(problem);
         self.problems.last_mut().expect("it was just pushed")
     }

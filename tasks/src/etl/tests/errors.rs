@@ -4,7 +4,7 @@ use super::{CLEAN, Case, keep, orders};
 use crate::engine::Engine;
 use crate::etl::Etl;
 use indexmap::IndexMap;
-use orchestrator::kind::{Files, Kind, Known, Write};
+use orchestrator::kind::{Files, Kind, Known, Part, Write};
 use orchestrator::plan::{PlannedOutput, PlannedTask, Retry, TriggerRule};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -117,7 +117,10 @@ fn problems(outputs: &[(&str, &str)], options: Value, files: &[(&str, &str)]) ->
     let task = task(&[("a", "file:a.csv"), ("b", "table:b")], outputs, options);
     let etl = Etl::new(Arc::new(Engine::default()));
     let told = |problem: orchestrator::kind::Problem| {
-        let place = problem.in_file.map(|at| format!(" [{}:{}]", at.path, at.range.start));
+        let place = problem.part.and_then(|part| match part {
+            Part::File(at) => Some(format!(" [{}:{}]", at.path, at.range.start)),
+            Part::Text(_) => None,
+        });
         let help = problem.help.map(|help| format!(" ({help})"));
         format!(
             "{}{}: {}{}",

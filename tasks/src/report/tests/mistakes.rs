@@ -8,7 +8,7 @@ use crate::report::query::Names;
 use crate::report::render::write;
 use datafusion::prelude::SessionContext;
 use indexmap::IndexMap;
-use orchestrator::kind::{Files, Known};
+use orchestrator::kind::{Files, Known, Part};
 
 /// Each problem as `line:column message (help)`, one in a line.
 fn problems(text: &str, files: &[(&str, &str)]) -> String {
@@ -23,7 +23,7 @@ fn problems_over(known: &Known, text: &str, files: &[(&str, &str)]) -> String {
     let names = Names { inputs: &["daily"], parameters: &IndexMap::new(), columns: &columns };
     let problems = dashboard::read("d.yaml", &all, names).err().unwrap_or_default();
     let line = |problem: &orchestrator::kind::Problem| {
-        let place = problem.in_file.as_ref().unwrap();
+        let Some(Part::File(place)) = &problem.part else { panic!("{problem:?}") };
         assert_eq!(problem.path, ["with", "dashboard"]);
         let before = &all[&place.path][..place.range.start];
         let line = before.matches('\n').count() + 1;
