@@ -214,7 +214,8 @@ type Found = Result<String, Box<Diagnostic>>;
 fn near_file(dir: &Path, name: &str) -> String {
     let wanted = Path::new(name);
     let parent = wanted.parent().unwrap_or(Path::new(""));
-    let there: Vec<String> = std::fs::read_dir(dir.join(parent))
+    // `.` in front: of a pipeline in the current directory, the directory is an empty path.
+    let there: Vec<String> = std::fs::read_dir(Path::new(".").join(dir).join(parent))
         .into_iter()
         .flatten()
         .filter_map(|file| file.ok()?.file_name().into_string().ok())

@@ -85,3 +85,36 @@ fn what_a_page_shows_is_what_is_said() {
     }
     assert!(shown > 30, "{shown} pages show what is said");
 }
+
+/// `cargo xtask peers` writes the page. A right pipeline stands beside those with a mistake.
+#[test]
+fn the_page_of_mistakes_shows_what_is_said() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/mistakes.md")).unwrap();
+    let inputs = root.join("xtask/src/peers");
+    let mut mistakes = 0;
+    for entry in std::fs::read_dir(&inputs).unwrap() {
+        let directory = entry.unwrap().path();
+        if !directory.is_dir() {
+            continue;
+        }
+        let project = Project::empty();
+        for name in ["pipeline.yaml", "clean.sql"] {
+            let own = std::fs::read_to_string(directory.join(name));
+            let right = || std::fs::read_to_string(inputs.join("right").join(name)).unwrap();
+            project.write(name, &own.unwrap_or_else(|_| right()));
+        }
+        let said = project.tidemill(&["validate", "pipeline.yaml"]);
+        if directory.ends_with("right") {
+            assert_eq!(said.code, Some(0), "{}", said.err);
+            continue;
+        }
+        mistakes += 1;
+        let shown = format!("{}{}", said.out, said.err);
+        let code = said.code.unwrap();
+        let block =
+            format!("$ tidemill validate pipeline.yaml\n{}\n[exit code {code}]", shown.trim());
+        assert!(page.contains(&block), "{}: not on the page:\n{block}", directory.display());
+    }
+    assert!(mistakes > 10, "{mistakes} mistakes");
+}

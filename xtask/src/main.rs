@@ -5,6 +5,7 @@ mod cluster;
 mod fuzz;
 mod node;
 mod packages;
+mod peers;
 mod python;
 mod test;
 
@@ -31,6 +32,8 @@ enum Task {
     Bench(bench::Arguments),
     /// Start and stop real servers on this machine: Kafka, HDFS, HBase, Spark; no Docker needed
     Cluster(cluster::Arguments),
+    /// Write docs/mistakes.md: what other orchestrators say to a dozen mistakes
+    Peers(peers::Arguments),
     /// Let a fuzzer write pipelines, and see that each gives a plan or problems with a place
     Fuzz(fuzz::Arguments),
 }
@@ -40,6 +43,7 @@ fn main() -> Result<()> {
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Cluster(arguments) => cluster::run(&arguments),
+        Task::Peers(arguments) => peers::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
     }
 }

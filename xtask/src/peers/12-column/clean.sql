@@ -1,0 +1,3 @@
+select id, pirce
+from raw_orders
+where price > 0

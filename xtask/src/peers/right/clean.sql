@@ -1,0 +1,3 @@
+select id, price
+from raw_orders
+where price > 0
