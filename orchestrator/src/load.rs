@@ -3,7 +3,7 @@
 //! No later stage reads a file. The definition is stored with each run, so an edit on disk changes
 //! the next run, never one that is resumed.
 
-use crate::diagnostic::{self, Code, Diagnostic, Problems, Sources};
+use crate::diagnostic::{self, Code, Diagnostic, Problems, Severity, Sources};
 use crate::kind::{Files, Kinds};
 use crate::plan::{self, Leeway, Plan, PlanRequest};
 use crate::project::{PROJECT_FILE, Project, check_profiles, find_project};
@@ -110,7 +110,8 @@ impl Definition {
 
 /// Reads a pipeline, its project file and all that its tasks refer to.
 pub fn load(path: &Path, kinds: &Kinds) -> Result<Definition, Problems> {
-    let loaded = read(path, kinds)?;
+    let mut loaded = read(path, kinds)?;
+    loaded.of_profiles(None);
     if loaded.problems.is_empty() {
         return Ok(loaded.definition);
     }
@@ -124,9 +125,7 @@ pub fn load_and_plan(
     kinds: &Kinds,
     request: &PlanRequest,
 ) -> Result<(Definition, Plan, Vec<Diagnostic>), Problems> {
-    let loaded = read(path, kinds)?;
-    let leeway = Leeway { incomplete: loaded.incomplete, params: false };
-    plan_loaded(loaded.definition, loaded.problems, kinds, request, &leeway)
+    plan_loaded(read(path, kinds)?, kinds, request, false)
 }
 
 /// Everything that is wrong with a pipeline, without a run in mind: params may have no value.
@@ -151,20 +150,23 @@ fn without_run(
     kinds: &Kinds,
     request: &PlanRequest,
 ) -> Result<(Definition, Plan, Vec<Diagnostic>), Problems> {
-    let loaded = read(path, kinds)?;
-    let leeway = Leeway { incomplete: loaded.incomplete, params: true };
-    plan_loaded(loaded.definition, loaded.problems, kinds, request, &leeway)
+    plan_loaded(read(path, kinds)?, kinds, request, true)
 }
 
 fn plan_loaded(
-    definition: Definition,
-    found: Vec<Diagnostic>,
+    mut loaded: Loaded,
     kinds: &Kinds,
     request: &PlanRequest,
-    leeway: &Leeway,
+    without_params: bool,
 ) -> Result<(Definition, Plan, Vec<Diagnostic>), Problems> {
-    match plan::plan_with(&definition, kinds, request, leeway) {
-        Ok((plan, warnings)) if found.is_empty() => Ok((definition, plan, warnings)),
+    let of_profiles = loaded.of_profiles(request.profile.as_ref());
+    let Loaded { definition, problems: found, incomplete, .. } = loaded;
+    let leeway = Leeway { incomplete, params: without_params };
+    match plan::plan_with(&definition, kinds, request, &leeway) {
+        Ok((plan, mut warnings)) if found.is_empty() => {
+            warnings.extend(of_profiles);
+            Ok((definition, plan, warnings))
+        }
         // What could not be read may be what gives the warnings their reason.
         Ok(_) => Err(problems(found, &definition)),
         Err(more) => Err(problems(found.into_iter().chain(more).collect(), &definition)),
@@ -232,6 +234,20 @@ struct Loaded {
     problems: Vec<Diagnostic>,
     /// Tasks that refer to a file that could not be read.
     incomplete: HashSet<String>,
+    /// What is wrong with profiles, each problem with the profile's name.
+    profiles: Vec<(String, Diagnostic)>,
+}
+
+impl Loaded {
+    /// What is wrong with the profile of a run; with others, it is a warning.
+    fn of_profiles(&mut self, chosen: Option<&String>) -> Vec<Diagnostic> {
+        let chosen = chosen.unwrap_or(&self.definition.default_profile);
+        let (own, others): (Vec<_>, Vec<_>) =
+            self.profiles.drain(..).partition(|(profile, _)| profile == chosen);
+        self.problems.extend(own.into_iter().map(|(_, problem)| problem));
+        let warning = |(_, problem)| Diagnostic { severity: Severity::Warning, ..problem };
+        others.into_iter().map(warning).collect()
+    }
 }
 
 fn read(path: &Path, kinds: &Kinds) -> Result<Loaded, Problems> {
@@ -259,7 +275,7 @@ fn read(path: &Path, kinds: &Kinds) -> Result<Loaded, Problems> {
     let profiles = project.file.as_ref().zip(kinds.profile());
     let wrong = profiles.map(|(file, schema)| check_profiles(file, schema));
     let mut loaded = assemble(SourceText { path: shown, text }, project, kinds, &mut find, &env)?;
-    loaded.problems.extend(wrong.into_iter().flatten());
+    loaded.profiles = wrong.unwrap_or_default();
     Ok(loaded)
 }
 
@@ -299,7 +315,7 @@ fn assemble(
         tree: OnceLock::from(Arc::new(tree)),
         pipeline,
     };
-    Ok(Loaded { definition, problems, incomplete })
+    Ok(Loaded { definition, problems, incomplete, profiles: Vec::new() })
 }
 
 /// Reads what tasks refer to, each file once.

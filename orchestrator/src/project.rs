@@ -50,14 +50,17 @@ pub struct ProjectFile {
     pub profiles: IndexMap<String, Map<String, Value>>,
 }
 
-/// What of the profiles' settings does not fit their schema.
-pub(crate) fn check_profiles(file: &SourceText, schema: &Schema) -> Vec<Diagnostic> {
+/// What of the profiles' settings does not fit their schema, each problem with its profile.
+pub(crate) fn check_profiles(file: &SourceText, schema: &Schema) -> Vec<(String, Diagnostic)> {
     let Ok((tree, _)) = yaml::parse(&file.path, &file.text) else { return Vec::new() };
     let profiles = tree.get("profiles").and_then(yaml::Node::as_map).unwrap_or_default();
     let check = |profile: &yaml::Entry| {
         let name = format!("the profile `{}`", profile.key);
         let whole = Whole { name: &name, key: "setting" };
-        schema.check(&file.path, &profile.node, &["profiles", &profile.key], &whole).diagnostics
+        let path = ["profiles", profile.key.as_str()];
+        let found = schema.check(&file.path, &profile.node, &path, &whole).diagnostics;
+        let name = profile.key.clone();
+        found.into_iter().map(move |problem| (name.clone(), problem))
     };
     profiles.iter().flat_map(check).collect()
 }

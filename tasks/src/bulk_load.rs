@@ -188,7 +188,7 @@ impl Options {
         }
         if let Some(condition) = &self.condition {
             let offline = Offline::new(engine, &Known::new());
-            let over = |known| offline.condition(condition, known, &self.parameters);
+            let over = |known| offline.condition(condition, Some(INPUT), known, &self.parameters);
             let fault = check_expression(condition).err().or_else(|| known.and_then(over));
             if let Some(fault) = fault {
                 problems.push(options::at(["with", "where"], fault));

@@ -17,7 +17,7 @@ use self::options::{Options, TRUTH};
 use self::orders::{Orders, Pattern, Settings};
 use self::output::{Content, Job, Writing};
 use self::plan::{DEFECTS, Plan, Tally};
-use crate::engine::offline::columns_of;
+use crate::engine::offline::{columns_of, kept};
 use crate::places::Places;
 use async_trait::async_trait;
 use orchestrator::attempt::{Attempt, Outcome, TaskError};
@@ -102,7 +102,9 @@ impl Kind for Generate {
         let overwritten =
             task.outputs.iter().filter(|(_, output)| output.write == Write::Overwrite);
         let schema = |name: &str| if name == TRUTH { truth_schema() } else { order_schema() };
-        overwritten.map(|(name, _)| (name.clone(), columns_of(&schema(name)))).collect()
+        // Of a file, only the names count: what reads it says of which types they are.
+        let columns = |name: &str| kept(&columns_of(&schema(name)))?.ok();
+        overwritten.filter_map(|(name, _)| Some((name.clone(), columns(name)?))).collect()
     }
 
     async fn run(&self, attempt: &Attempt) -> Result<Outcome, TaskError> {

@@ -11,7 +11,7 @@ mod sink;
 mod tests;
 
 use crate::engine::Columns;
-use crate::engine::offline::columns_of;
+use crate::engine::offline::{columns_of, kept};
 use crate::options;
 use crate::places::Places;
 use crate::places::topics::{Content, Format};
@@ -233,7 +233,7 @@ tasks:
     fn columns(&self, task: &PlannedTask, _files: &kind::Files, known: &Known) -> Known {
         let options = options::read::<Options>(task, &mut Vec::new());
         let layout = options.and_then(|options| layout(task, &options, known)?.ok().flatten());
-        let columns = layout.map(|layout| columns_of(&layout.schema));
+        let columns = layout.and_then(|layout| kept(&columns_of(&layout.schema))?.ok());
         let rows = task.outputs.keys().find(|name| *name != DEAD_LETTERS);
         rows.cloned().zip(columns).into_iter().collect()
     }

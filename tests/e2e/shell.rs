@@ -194,3 +194,18 @@ fn a_second_run_of_an_active_pipeline_says_so_or_waits() {
     assert_eq!(end(waiting).code, Some(0));
     assert_eq!(project.read("mark"), "x\nx\n");
 }
+
+#[test]
+fn several_files_of_one_directory() {
+    let project = Project::empty();
+    project.write(
+        "p.yaml",
+        "name: p\ntasks:\n  a:\n    uses: shell\n    outputs: {a: file:raw/a.csv, b: file:raw/b.csv}\n    \
+         with: {run: 'echo 1 > \"$TIDEMILL_OUTPUT_A\"; echo 2 > \"$TIDEMILL_OUTPUT_B\"'}\n",
+    );
+    project.ok(&["run", "p.yaml", "--data-dir", "data"]);
+    let left = std::fs::read_dir(project.path("data/files/raw")).unwrap();
+    let mut left: Vec<_> = left.map(|file| file.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["a.csv", "b.csv"]);
+}

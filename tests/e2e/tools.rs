@@ -267,3 +267,40 @@ fn the_example_of_each_kind_runs() {
     let rows = small.ok(&["query", "select count(*) as rows from landed_orders", "-o", "csv"]).out;
     assert_eq!(rows, "rows\n2\n");
 }
+
+#[test]
+fn a_mistake_in_a_profile_concerns_who_chooses_it() {
+    let project = Project::empty();
+    project.write("tidemill.yaml", "profiles:\n  old: {kafka: {broker: 'h:9092'}}\n");
+    project.write("p.yaml", "name: p\ntasks:\n  a: {uses: shell, with: {run: echo}}\n");
+    let said = project.tidemill(&["validate", "p.yaml"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.err.contains("warning[unknown-key]: `kafka` has no key `broker`"), "{}", said.err);
+    let said = project.tidemill(&["plan", "p.yaml", "--profile", "old"]);
+    assert_eq!(said.code, Some(2), "{}", said.err);
+    assert!(said.err.contains("tidemill.yaml:2:17"), "{}", said.err);
+    assert!(said.err.contains("did you mean `brokers`?"), "{}", said.err);
+}
+
+#[test]
+fn a_skipped_writer_does_not_say_what_its_readers_find() {
+    let project = Project::empty();
+    let pipeline = |extra: &str, when: &str| {
+        format!(
+            "name: p\nparams: {{full: {{type: boolean, default: true}}}}\ntasks:\n  make: {{uses: \
+             etl, inputs: {{r: file:r.csv}}, outputs: {{t: table:t}}, when: {when}, with: {{columns: \
+             {{r: {{id: integer, name: string}}}}, sql: {{t: \"select id{extra} from r\"}}}}}}\n  read: \
+             {{uses: etl, inputs: {{t: table:t}}, outputs: {{u: table:u}}, trigger_rule: all_done, \
+             with: {{sql: {{u: \"select name from t\"}}}}}}\n"
+        )
+    };
+    project.write("data/files/r.csv", "id,name\n1,anna\n");
+    project.write("tidemill.yaml", "data_dir: data\n");
+    project.write("p.yaml", &pipeline(", name", "params.full"));
+    project.ok(&["run", "p.yaml"]);
+    project.write("p.yaml", &pipeline("", "params.full"));
+    project.ok(&["run", "p.yaml", "--set", "full=false"]);
+    project.ok(&["run", "p.yaml", "--only", "read"]);
+    project.write("p.yaml", &pipeline("", "true"));
+    assert_eq!(project.tidemill(&["run", "p.yaml"]).code, Some(2));
+}

@@ -180,8 +180,7 @@ fn writers<'d>(planner: &mut Planner<'_>, drafts: &'d [Draft]) -> Writers<'d> {
             match writers.get(&(dataset.scheme(), key(dataset))) {
                 Some(first) => {
                     let message = format!("`{dataset}` has two writers");
-                    let help =
-                        "let each task write a dataset of its own, and a third one join them";
+                    let help = "remove one of the two, or let each write a dataset of its own";
                     let first = *first;
                     conflict(planner, drafts, Code::TwoWriters, message, help, (first, writer));
                 }

@@ -95,7 +95,7 @@ fn contradictions(name: &str, param: &Param) -> Vec<(&'static str, Misfit)> {
             found.push((key, misfit(Code::BadParam, message, help)));
         }
     }
-    let free = Param { choices: None, ..param.clone() };
+    let free = Param { choices: None, minimum: None, maximum: None, ..param.clone() };
     let choices = param.choices.iter().flatten();
     let misfits = choices.filter_map(|choice| judge(name, &free, choice.clone()).err());
     found.extend(misfits.take(1).map(|misfit| ("enum", misfit)));
@@ -158,8 +158,11 @@ fn judge(name: &str, param: &Param, value: Value) -> Result<Value, Misfit> {
         };
         return Err(Misfit { code: Code::WrongType, message, help });
     }
+    let is_same = |choice: &Value| {
+        *choice == value || (choice.is_number() && choice.as_f64() == value.as_f64())
+    };
     if let Some(choices) = &param.choices
-        && !choices.contains(&value)
+        && !choices.iter().any(is_same)
     {
         let all: Vec<String> = choices.iter().map(shown).collect();
         let message = format!("`{name}` must be one of {}, not {}", all.join(", "), shown(&value));

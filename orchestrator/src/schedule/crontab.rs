@@ -68,14 +68,15 @@ fn unknown_word(fields: &[String; 5]) -> Option<(String, String)> {
     })
 }
 
-/// The first number that is out of its field's range, in words.
-fn out_of_range(fields: &[String; 5]) -> Option<String> {
+/// The first number that is out of its field's range, in words, and what to write.
+fn out_of_range(fields: &[String; 5]) -> Option<(String, String)> {
     fields.iter().zip(FIELDS).find_map(|(field, (name, least, most))| {
         // Behind `/` and `#` stand numbers of another meaning.
         let ranges = field.split(',').filter_map(|part| part.split(['/', '#']).next());
         let mut numbers = ranges.flat_map(|range| range.split('-')).filter_map(|n| n.parse().ok());
         let wrong = numbers.find(|number: &u16| !(least..=most).contains(number))?;
-        Some(format!("the {name} is {least} to {most}, not {wrong}"))
+        let help = format!("write the {name} as a number from {least} to {most}, or `*` for each");
+        Some((format!("the {name} is {least} to {most}, not {wrong}"), help))
     })
 }
 
@@ -100,10 +101,7 @@ impl Crontab {
         let fields: [String; 5] = fields
             .try_into()
             .map_err(|_| fault(format!("`{text}` has {count} fields, not five"), SHAPE))?;
-        if let Some(why) = out_of_range(&fields) {
-            return Err(fault(format!("`{text}` is not a cron line: {why}"), SHAPE));
-        }
-        if let Some((why, help)) = unknown_word(&fields) {
+        if let Some((why, help)) = out_of_range(&fields).or_else(|| unknown_word(&fields)) {
             return Err(fault(format!("`{text}` is not a cron line: {why}"), &help));
         }
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed);

@@ -25,7 +25,10 @@ pub fn check(format: &str, text: &str) -> Result<(), FormatProblem> {
         Err(FormatProblem { message, help: (!help.is_empty()).then(|| help.to_owned()) })
     };
     match format {
-        "duration" => duration::parse(text).map(drop).or_else(|error| problem(error, "")),
+        "duration" => duration::parse(text).map(drop).or_else(|error| {
+            let (message, help) = error.split_once("; ").unwrap_or((&error, ""));
+            problem(message.to_owned(), help)
+        }),
         "dataset" => match text.parse::<DatasetName>() {
             Ok(_) => Ok(()),
             Err(error) => problem(error.to_string(), ""),

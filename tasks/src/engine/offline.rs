@@ -2,12 +2,13 @@
 
 use super::Engine;
 use super::sql::{Fault, bind, explained, expression, tables_of};
+use crate::places::tables::Storage;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
     MemorySchemaProvider,
 };
-use datafusion::common::{DFSchema, DataFusionError};
+use datafusion::common::{DFSchema, DataFusionError, TableReference};
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::ExprSchemable;
@@ -77,9 +78,9 @@ pub(crate) struct Offline<'a> {
 impl<'a> Offline<'a> {
     /// `known`: types in Arrow's words. Inputs with a type of another sort are left out.
     pub(crate) fn new(engine: &'a Engine, known: &Known) -> Offline<'a> {
-        let tables = known.iter().filter_map(|(name, columns)| {
-            Some((name.to_lowercase(), Arc::new(schema_of(columns)?)))
-        });
+        let tables = known
+            .iter()
+            .filter_map(|(name, columns)| Some((name.clone(), Arc::new(schema_of(columns)?))));
         Offline { planner: &engine.planner, tables: tables.collect(), session: OnceLock::new() }
     }
 
@@ -89,11 +90,15 @@ impl<'a> Offline<'a> {
         if self.tables.is_empty() {
             return None;
         }
-        let is_known = |table: &str| self.tables.contains_key(&table.to_lowercase());
+        let is_known = |table: &str| self.tables.contains_key(table);
         self.planner.remembered(format!("{sql}\n{parameters:?}\n{:?}", self.tables), || {
-            let all_known = tables_of(sql).iter().all(|(table, _)| is_known(table));
-            let planned = all_known.then(|| block_on(self.plan(sql, parameters)));
-            planned.map(|planned| planned.map_err(|error| self.fault(sql, &error)))
+            if !tables_of(sql).iter().all(|(table, _)| is_known(table)) {
+                return None;
+            }
+            match block_on(self.plan(sql, parameters)) {
+                Ok(columns) => columns.map(Ok),
+                Err(error) => Some(Err(self.fault(sql, &error))),
+            }
         })
     }
 
@@ -101,7 +106,7 @@ impl<'a> Offline<'a> {
         &self,
         sql: &str,
         parameters: &IndexMap<String, Value>,
-    ) -> Result<Columns, DataFusionError> {
+    ) -> Result<Option<Columns>, DataFusionError> {
         let state = self.session().state();
         let mut statement =
             state.sql_to_statement(sql, &state.config().options().sql_parser.dialect)?;
@@ -111,17 +116,25 @@ impl<'a> Offline<'a> {
         let plan = state.statement_to_plan(statement).await?;
         // Types are only brought together here, and a sum of texts refused.
         let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
-        Ok(columns_of(plan.schema().as_arrow()))
+        let columns = columns_of(plan.schema().as_arrow());
+        // Of two columns of one name, it can't be said which is meant.
+        Ok((columns.len() == plan.schema().fields().len()).then_some(columns))
     }
 
-    /// What is wrong with a condition over some columns.
+    /// What is wrong with a condition over the columns of something that may have a name.
     pub(crate) fn condition(
         &self,
         sql: &str,
+        name: Option<&str>,
         columns: &Columns,
         parameters: &IndexMap<String, Value>,
     ) -> Option<Fault> {
-        let schema = DFSchema::try_from(schema_of(columns)?).ok()?;
+        let schema = schema_of(columns)?;
+        let schema = match name {
+            Some(name) => DFSchema::try_from_qualified_schema(TableReference::bare(name), &schema),
+            None => DFSchema::try_from(schema),
+        };
+        let schema = schema.ok()?;
         let check = || {
             let planned = expression(self.session(), sql, &schema, parameters);
             match planned.and_then(|condition| condition.get_type(&schema)) {
@@ -134,7 +147,8 @@ impl<'a> Offline<'a> {
                 Err(error) => Some(Err(self.fault(sql, &error))),
             }
         };
-        self.planner.remembered(format!("{sql}\n{parameters:?}\n{columns:?}"), check)?.err()
+        let key = format!("{sql}\n{parameters:?}\n{name:?} {columns:?}");
+        self.planner.remembered(key, check)?.err()
     }
 
     fn session(&self) -> &SessionContext {
@@ -142,7 +156,8 @@ impl<'a> Offline<'a> {
             let session = self.planner.session();
             for (name, schema) in &self.tables {
                 // Nothing can fail here: each name is there once.
-                let _ = session.register_table(name, Arc::new(EmptyTable::new(schema.clone())));
+                let table = Arc::new(EmptyTable::new(schema.clone()));
+                let _ = session.register_table(TableReference::bare(name.as_str()), table);
             }
             session
         })
@@ -153,7 +168,13 @@ impl<'a> Offline<'a> {
         let whole: Range<usize> = 0..sql.trim_end().len();
         match explained(sql, error, &tables) {
             Some((range, message, help)) => Fault { range: range.unwrap_or(whole), message, help },
-            None => Fault { range: whole, message: super::errors::message(error), help: None },
+            None => {
+                let text = super::errors::message(error);
+                // DataFusion calls arguments that a function does not take a defect of its own.
+                let text = text.strip_prefix("Internal error: ").unwrap_or(&text);
+                let text = text.split(".\nThis issue").next().unwrap_or(text);
+                Fault { range: whole, message: text.trim().to_owned(), help: None }
+            }
         }
     }
 }
@@ -162,6 +183,21 @@ impl<'a> Offline<'a> {
 pub(crate) fn columns_of(schema: &Schema) -> Columns {
     let fields = schema.fields().iter();
     fields.map(|field| (field.name().clone(), field.data_type().to_string())).collect()
+}
+
+/// The columns that a table has when these were written into it, or why it can't keep them.
+pub(crate) fn kept(columns: &Columns) -> Option<Result<Columns, String>> {
+    let storage = match Storage::of(&schema_of(columns)?) {
+        Ok(storage) => storage,
+        Err(error) => return Some(Err(error.to_string())),
+    };
+    // As they are read again.
+    let fields = storage.table.fields().iter().map(|field| match field.data_type() {
+        DataType::Utf8 => Field::new(field.name(), DataType::Utf8View, true),
+        DataType::Binary => Field::new(field.name(), DataType::BinaryView, true),
+        _ => field.as_ref().clone(),
+    });
+    Some(Ok(columns_of(&Schema::new(fields.collect::<Vec<_>>()))))
 }
 
 fn schema_of(columns: &Columns) -> Option<Schema> {
@@ -175,6 +211,7 @@ fn schema_of(columns: &Columns) -> Option<Schema> {
 mod tests {
     use super::*;
     use crate::engine::columns::{ColumnType, arrow_schema};
+    use crate::engine::sql::unknown_tables;
 
     fn orders(engine: &Engine) -> Offline<'_> {
         let columns = [
@@ -209,7 +246,7 @@ mod tests {
             "country: Utf8View, orders: Int64, revenue: Decimal128(22, 2)",
         );
         check(
-            "select date_trunc('day', ordered_at) as day, $night as night from Orders",
+            "select date_trunc('day', ordered_at) as day, $night as night from orders",
             "day: Timestamp(µs, \"UTC\"), night: Utf8",
         );
         check(
@@ -217,6 +254,42 @@ mod tests {
             "days: List(Date32), x: Float64",
         );
         check("select value from generate_series(0, 23)", "value: Int64");
+    }
+
+    /// What a run would not refuse.
+    #[test]
+    fn nothing_is_refused_in_error() {
+        let engine = Engine::default();
+        let orders = orders(&engine);
+        for sql in [
+            "select 1 as generate_series from generate_series(1, 2)",
+            "select value from generate_series /* both */ (1, 3)",
+            "select country from public.orders; -- all",
+            "with recursive n as (select 1 as i union all select i + 1 from n where i < 3) \
+             select * from n, orders",
+            "select o.* exclude (price) from orders as o where price > $least",
+            "select table_name from information_schema.tables",
+        ] {
+            let parameters = IndexMap::from([("least".to_owned(), Value::from(1.5))]);
+            let found = orders.query(sql, &parameters);
+            assert!(!matches!(found, Some(Err(_))), "{sql}: {found:?}");
+            assert_eq!(unknown_tables(sql, &["orders"]), [], "{sql}");
+        }
+        // What is stored is narrower than what was computed.
+        let numbered =
+            orders.query("select row_number() over () as n from orders", &IndexMap::new());
+        let stored = kept(&numbered.unwrap().unwrap()).unwrap().unwrap();
+        assert_eq!(stored["n"], "Int64");
+        assert!(
+            kept(&Columns::from([("max(x)".to_owned(), "Int64".to_owned())])).unwrap().is_err()
+        );
+        assert!(unknown_tables("select * from \"\"\"\"\"é\"", &["orders"]).len() == 1);
+        let help = unknown_tables("select * from Orders", &["Orders"])[0].help.clone();
+        assert!(help.unwrap().starts_with("write it as \"Orders\""));
+        assert_eq!(unknown_tables("select * from \"Orders\"", &["Orders"]), []);
+        let columns = Columns::from([("price".to_owned(), "Float64".to_owned())]);
+        let condition = "rows.price > 10 and coalesce(price, 0) < 5";
+        assert_eq!(orders.condition(condition, Some("rows"), &columns, &IndexMap::new()), None);
     }
 
     #[test]
@@ -251,11 +324,11 @@ mod tests {
         let engine = Engine::default();
         let orders = orders(&engine);
         let columns = Columns::from([("price".to_owned(), "Float64".to_owned())]);
-        assert_eq!(orders.condition("price > 0", &columns, &IndexMap::new()), None);
-        let fault = orders.condition("prise > 0", &columns, &IndexMap::new()).unwrap();
+        assert_eq!(orders.condition("price > 0", None, &columns, &IndexMap::new()), None);
+        let fault = orders.condition("prise > 0", None, &columns, &IndexMap::new()).unwrap();
         assert_eq!(fault.message, "no column `prise`");
         assert_eq!(fault.range, 0..5);
-        let fault = orders.condition("price + 1", &columns, &IndexMap::new()).unwrap();
+        let fault = orders.condition("price + 1", None, &columns, &IndexMap::new()).unwrap();
         assert_eq!(fault.message, "`price + 1` is neither true nor false");
     }
 }

@@ -5,6 +5,9 @@ use super::nearest;
 use datafusion::common::{DFSchema, DataFusionError, Diagnostic, SchemaError};
 use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::physical_plan::PhysicalExpr;
 use datafusion::prelude::{DataFrame, SessionContext};
 use datafusion::sql::parser::{DFParser, Statement as DfStatement};
 use datafusion::sql::resolve::resolve_table_references;
@@ -19,10 +22,10 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 use indexmap::IndexMap;
 use orchestrator::attempt::TaskError;
 use serde_json::Value;
-#[cfg(feature = "spark")]
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 
 /// What is wrong with a text, where (a range of its bytes), and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,20 +67,22 @@ pub(crate) fn check_expression(sql: &str) -> Result<(), Fault> {
 /// The parameters that a text uses, without their `$`, each with its first place.
 pub(crate) fn parameters(sql: &str) -> IndexMap<String, Range<usize>> {
     let mut found = IndexMap::new();
-    for (token, at) in tokens(sql) {
+    for (token, range) in tokens(sql) {
         if let Token::Placeholder(name) = token
             && let Some(name) = name.strip_prefix('$')
         {
-            let start = offset(sql, at);
-            found.entry(name.to_owned()).or_insert(start..start + 1 + name.len());
+            found.entry(name.to_owned()).or_insert(range);
         }
     }
     found
 }
 
-fn tokens(sql: &str) -> impl Iterator<Item = (Token, Location)> {
+fn tokens(sql: &str) -> impl Iterator<Item = (Token, Range<usize>)> {
     let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location();
-    tokens.unwrap_or_default().into_iter().map(|token| (token.token, token.span.start))
+    tokens.unwrap_or_default().into_iter().map(|token| {
+        let (start, end) = (offset(sql, token.span.start), offset(sql, token.span.end));
+        (token.token, start..end.max(start))
+    })
 }
 
 fn fault(sql: &str, error: &ParserError) -> Fault {
@@ -91,32 +96,60 @@ fn fault(sql: &str, error: &ParserError) -> Fault {
     Fault::new(start..word_end(sql, start), message)
 }
 
-/// The tables that a query names, with their places, without those that it defines itself.
+/// The tables that a query names, with their places, without those that it defines itself and
+/// without what the engine tells of its tables (`information_schema`).
 pub(crate) fn tables_of(sql: &str) -> Vec<(String, Option<Range<usize>>)> {
     let parsed = DFParser::parse_sql(sql).ok().and_then(|mut statements| statements.pop_front());
     let resolved = parsed.and_then(|statement| resolve_table_references(&statement, true).ok());
     let named = resolved.into_iter().flat_map(|(tables, _)| tables);
-    let placed = named.map(|table| (table.to_string(), word(sql, &table.to_string())));
     // A function that gives rows, such as `generate_series`, is no table.
-    let is_called = |range: &Range<usize>| sql[range.end..].trim_start().starts_with('(');
-    placed.filter(|(_, range)| !range.as_ref().is_some_and(is_called)).collect()
+    let called = called(sql);
+    named
+        .filter(|table| table.schema() != Some("information_schema"))
+        .map(|table| match table.schema() {
+            None | Some("public") => table.table().to_owned(),
+            Some(_) => table.to_string(),
+        })
+        .filter(|name| !called.contains(&name.to_lowercase()))
+        .map(|name| (name.clone(), word(sql, &name)))
+        .collect()
+}
+
+/// The words, in small letters, that a bracket follows.
+fn called(sql: &str) -> HashSet<String> {
+    let words = tokens(sql).map(|(token, _)| token);
+    let words: Vec<Token> = words.filter(|token| !matches!(token, Token::Whitespace(_))).collect();
+    let pairs = words.windows(2).filter_map(|pair| match pair {
+        [Token::Word(word), Token::LParen] => Some(word.value.to_lowercase()),
+        _ => None,
+    });
+    pairs.collect()
 }
 
 /// The tables that a query names and that are none of `inputs`.
 pub(crate) fn unknown_tables(sql: &str, inputs: &[&str]) -> Vec<Fault> {
-    let is_known = |table: &str| inputs.iter().any(|input| input.eq_ignore_ascii_case(table));
-    let unknown = tables_of(sql).into_iter().filter(|(table, _)| !is_known(table));
+    let unknown = tables_of(sql).into_iter().filter(|(table, _)| !inputs.contains(&table.as_str()));
     let fault = |(table, range): (String, Option<Range<usize>>)| {
-        let (message, help) = no_table(&table, inputs);
+        let (message, mut help) = no_table(&table, inputs);
+        if let Some(input) = inputs.iter().find(|input| input.eq_ignore_ascii_case(&table)) {
+            help = Some(format!(
+                "write it as \"{input}\": SQL takes a name without quotes for small letters"
+            ));
+        }
         Fault { range: range.unwrap_or(0..sql.trim_end().len()), message, help }
     };
     unknown.map(fault).collect()
 }
 
-/// A message as a fragment of a sentence.
+/// A message as a fragment of a sentence; words of SQL stay in capitals.
 fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+    match (chars.next(), chars.clone().next()) {
+        (Some(first), Some(second)) if !second.is_uppercase() => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        _ => text.to_owned(),
+    }
 }
 
 /// A parser's message, and the place that it ends with.
@@ -239,6 +272,23 @@ pub(crate) fn expression(
     let mut expression = state.sql_to_expr_with_alias(sql, &dialect)?;
     bind(&mut expression.expr, parameters);
     state.create_logical_expr_from_sql_expr(expression, columns)
+}
+
+/// An expression that can be computed. It is simplified first, as those of queries are: some
+/// functions, such as `coalesce`, are only another way to write others.
+pub(crate) fn physical(
+    ctx: &SessionContext,
+    expression: Expr,
+    columns: &DFSchema,
+) -> datafusion::common::Result<Arc<dyn PhysicalExpr>> {
+    let state = ctx.state();
+    let context = SimplifyContext::builder()
+        .with_schema(Arc::new(columns.clone()))
+        .with_config_options(state.config_options().clone())
+        .build();
+    let simplifier = ExprSimplifier::new(context);
+    let expression = simplifier.simplify(simplifier.coerce(expression, columns)?)?;
+    ctx.create_physical_expr(expression, columns)
 }
 
 /// Puts values in the places of parameters, as literals in the syntax tree: a text can't become
@@ -415,12 +465,8 @@ fn no_table(name: &str, tables: &[&str]) -> (String, Option<String>) {
 
 /// Where the text has the name as a word of its own.
 fn word(sql: &str, name: &str) -> Option<Range<usize>> {
-    tokens(sql).find_map(|(token, at)| match token {
-        Token::Word(word) if word.value.eq_ignore_ascii_case(name) => {
-            let start = offset(sql, at);
-            let quotes = if word.quote_style.is_some() { 2 } else { 0 };
-            Some(start..start + word.value.len() + quotes)
-        }
+    tokens(sql).find_map(|(token, range)| match token {
+        Token::Word(word) if word.value.eq_ignore_ascii_case(name) => Some(range),
         _ => None,
     })
 }

@@ -3,7 +3,7 @@
 use super::pass::VALID;
 use super::route::DUPLICATE;
 use crate::engine::columns::{self as declared, arrow_schema};
-use crate::engine::offline::{Offline, columns_of};
+use crate::engine::offline::{Offline, columns_of, kept};
 use crate::engine::sql::{
     Fault, check_expression, check_query, missing, parameters, unknown_tables,
 };
@@ -134,10 +134,12 @@ pub(super) fn columns(engine: &Engine, task: &PlannedTask, files: &Files, known:
     let from = options.from.iter().map(|from| (VALID, from));
     let queries = options.sql.iter().map(|(output, sql)| (output.as_str(), sql)).chain(from);
     queries
-        .filter(|(output, _)| task.outputs[*output].write == Write::Overwrite)
+        .filter(|(name, _)| {
+            task.outputs.get(*name).is_some_and(|output| output.write == Write::Overwrite)
+        })
         .filter_map(|(output, text)| {
             let columns = offline.query(query(text, files)?.sql, &options.parameters)?.ok()?;
-            Some((output.to_owned(), columns))
+            Some((output.to_owned(), kept(&columns)?.ok()?))
         })
         .collect()
 }
@@ -156,12 +158,21 @@ fn offline<'a>(
     }
     let columns = task.inputs.iter().filter_map(|(input, dataset)| {
         let columns = match dataset.scheme() {
-            Scheme::File => columns_of(&arrow_schema(options.columns.get(input)?)),
+            // Of a Parquet file, its own columns count.
+            Scheme::File if is_text(dataset.name()) => {
+                columns_of(&arrow_schema(options.columns.get(input)?))
+            }
+            Scheme::File => return None,
             _ => known.get(input)?.clone(),
         };
         Some((input.clone(), columns))
     });
     Offline::new(engine, &columns.collect())
+}
+
+/// Whether a file is of the sort whose columns can be declared.
+fn is_text(name: &str) -> bool {
+    [".csv", ".json", ".jsonl", ".ndjson"].iter().any(|end| name.ends_with(end))
 }
 
 struct Checker<'a> {
@@ -267,7 +278,7 @@ impl Checker<'_> {
         if self.is_late(&path) {
             return;
         }
-        let over = |columns| self.offline.condition(rule, columns, &options.parameters);
+        let over = |columns| self.offline.condition(rule, None, columns, &options.parameters);
         if let Some(fault) = check_expression(rule).err().or_else(|| columns.and_then(over)) {
             self.problems.push(options::at(path, fault));
         }
@@ -317,7 +328,13 @@ impl Checker<'_> {
             && parameters(sql).keys().all(|name| options.parameters.contains_key(name))
         {
             match self.offline.query(sql, &options.parameters) {
-                Some(Ok(found)) => columns = Some(found),
+                Some(Ok(found)) => {
+                    if let Some(Err(why)) = kept(&found) {
+                        let range = 0..sql.trim_end().len();
+                        faults.push(Fault { range, message: why, help: None });
+                    }
+                    columns = Some(found);
+                }
                 Some(Err(fault)) => faults.push(fault),
                 None => {}
             }

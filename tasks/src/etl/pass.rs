@@ -10,7 +10,7 @@ use super::route::{DUPLICATE, Dedupe, RouteExec, Router, Rule, Source, is_boolea
 use super::session::{Session, on_own_thread};
 use crate::engine::errors::task_error;
 use crate::engine::scan::malformed::{OnMalformed, Sluice};
-use crate::engine::sql::{expression, located_error, no_column};
+use crate::engine::sql::{expression, located_error, no_column, physical};
 use crate::engine::told::ToldExec;
 use crate::places::tables::Staged;
 use arrow::datatypes::SchemaRef;
@@ -223,7 +223,7 @@ impl Prepared<'_> {
             let at = format!("rule `{name}`");
             let expression = expression(&self.session.ctx, text, columns, &self.options.parameters);
             let condition = expression
-                .and_then(|expression| self.session.ctx.create_physical_expr(expression, columns))
+                .and_then(|expression| physical(&self.session.ctx, expression, columns))
                 .map_err(|error| located_error(&at, text, &error, &[]))?;
             if !is_boolean(&condition, schema).map_err(|error| task_error(&at, &error))? {
                 return Err(TaskError::permanent(format!(

@@ -28,6 +28,7 @@ mod types;
 
 pub use commit::Publication;
 pub use log::TableVersion;
+pub(crate) use schema::Storage;
 pub use schema::type_name;
 pub use snapshot::{TableFile, TableSnapshot};
 pub use stage::{StageOptions, StageWriter, Staged};

@@ -59,7 +59,7 @@ pub(super) async fn prepare(attempt: &Attempt) -> Result<Prepared, TaskError> {
                     target.display()
                 )));
             }
-            _ => (beside(&target, attempt)?, None),
+            _ => (beside(&target, attempt, name)?, None),
         };
         prepared.variables.push((variable("OUTPUT", name), path.clone()));
         let output = name.clone();
@@ -76,13 +76,13 @@ fn variable(direction: &str, name: &str) -> String {
     format!("TIDEMILL_{direction}_{name}")
 }
 
-/// A fresh path of this task's own, on the file system of the target and with its file name, so
+/// A fresh path of this output's own, on the file system of the target and with its file name, so
 /// that a command that looks at the ending sees it.
-fn beside(target: &Path, attempt: &Attempt) -> Result<PathBuf, TaskError> {
+fn beside(target: &Path, attempt: &Attempt, output: &str) -> Result<PathBuf, TaskError> {
     let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
         return Err(TaskError::permanent(format!("`{}` is not a path", target.display())));
     };
-    let own = parent.join(format!(".{}.{}", attempt.run.id, attempt.task));
+    let own = parent.join(format!(".{}.{}.{output}", attempt.run.id, attempt.task));
     let path = own.join(name);
     let fresh = || -> io::Result<()> {
         if own.exists() {

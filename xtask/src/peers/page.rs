@@ -1,6 +1,6 @@
 //! docs/mistakes.md.
 
-use super::tools::{Said, TOOLS, Tool};
+use super::tools::{TOOLS, Tool};
 use super::{Finding, Mistake, REMEDIES, SIX_WORDS};
 use std::fmt::Write;
 
@@ -21,7 +21,7 @@ pub(super) fn page(rows: &[Row<'_>], python: &str) -> String {
             match finding {
                 Ok(finding) => section(&mut page, mistake, tool, finding),
                 Err(reason) => {
-                    let _ = write!(page, "\n**{}**: does not apply: {reason}\n", tool.name);
+                    let _ = write!(page, "\n**{}**: does not apply, because {reason}\n", tool.name);
                 }
             }
         }
@@ -53,9 +53,9 @@ We make tidemill, and we have chosen the mistakes. So judge by what is said, not
 | | check before a run | run |
 | --- | --- | --- |
 {}
-These are the checks that the makers of each tool recommend. Prefect has none: its file is run, and a mistake
-counts as found before the run if no flow run has begun. Of two checks, the second is made where the first
-finds nothing. Where no check finds anything, the pipeline is run.
+These are the best checks that we know of for each tool. Prefect has none: its file is run, and a mistake counts
+as found before the run if no flow run has begun. Of two checks, the second is made where the first finds
+nothing. Where no check finds anything, the pipeline is run. Airflow logs warnings and errors only.
 
 The marks are computed:
 
@@ -70,9 +70,6 @@ The marks are computed:
 Three of the tools are Python. Linters and type checkers for Python find some of these mistakes as well, and
 so do editors that have tidemill's schema; neither is counted. Later versions of Python suggest the right name
 in more places.
-
-Times are those of checks alone, where a check is a run of Prefect also of that. The machine had two cores
-and other work to do; only their magnitude means something.
 
 In what is shown, `…` stands for directories of the machine, times, and numbers of processes and runs. An
 answer of more than {} lines is cut to its first {FIRST} and last {LAST} and those that begin with the name
@@ -100,8 +97,6 @@ fn summary(page: &mut String, rows: &[Row<'_>]) {
             .collect();
         let _ = writeln!(page, "| {}. {} | {} |", at + 1, mistake.title, cells.join(" | "));
     }
-    let seconds: Vec<_> = (0..TOOLS.len()).map(|at| median(rows, at)).collect();
-    let _ = writeln!(page, "| time of a check, median | {} |", seconds.join(" | "));
 }
 
 fn mark(finding: &Finding) -> String {
@@ -126,17 +121,6 @@ fn sentence(tool: &Tool, finding: &Finding, of_six: bool) -> String {
     words.extend((finding.place && !of_six).then(|| "names the line".to_owned()));
     words.extend((finding.remedy && !of_six).then(|| "says what to write".to_owned()));
     format!("**{}** {}", tool.name, words.join(", "))
-}
-
-/// Of all checks of a tool; one of several commands takes as long as those that were given.
-fn median(rows: &[Row<'_>], at: usize) -> String {
-    let findings = rows.iter().filter_map(|(_, findings)| findings[at].as_ref().ok());
-    let is_check = |said: &&Said| TOOLS[at].checks.contains(&said.command);
-    let mut seconds: Vec<f64> = findings
-        .map(|finding| finding.said.iter().filter(is_check).map(|said| said.seconds).sum())
-        .collect();
-    seconds.sort_by(f64::total_cmp);
-    format!("{:.2} s", seconds[seconds.len() / 2])
 }
 
 fn section(page: &mut String, mistake: &Mistake, tool: &Tool, finding: &Finding) {

@@ -74,7 +74,6 @@ pub(super) struct Said {
     pub command: &'static str,
     pub code: Option<i32>,
     pub text: String,
-    pub seconds: f64,
 }
 
 impl Said {
@@ -202,13 +201,12 @@ print(s.get_path('purelib'), s.get_path('stdlib'), s.get_python_version(), sep='
             }
             std::thread::sleep(Duration::from_millis(2));
         };
-        let seconds = start.elapsed().as_secs_f64();
         // What it has left behind, such as a server.
         if let Some(group) = rustix::process::Pid::from_raw(child.id().cast_signed()) {
             rustix::process::kill_process_group(group, rustix::process::Signal::KILL).ok();
         }
         let text = String::from_utf8_lossy(&fs::read(&output)?).into_owned();
-        Ok(Said { command, code: status.code(), text: self.clean(&text, &home, &project), seconds })
+        Ok(Said { command, code: status.code(), text: self.clean(&text, &home, &project) })
     }
 
     /// Without colours, times, numbers of processes, and directories of this machine.

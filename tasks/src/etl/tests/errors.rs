@@ -184,6 +184,23 @@ fn columns_are_known_from_task_to_task() {
         &[("o", "table:o")],
         "with.sql.o: no input `c` (there are `b`)",
     );
+    // What is stored can be another type than what was computed, and not all can be.
+    let ranked = "select row_number() over () as rank from b";
+    let out = check(json!({"sql": {"o": ranked}}), &[("o", "table:o")], "");
+    assert_eq!(out["o"]["rank"], "Int64");
+    check(
+        json!({"sql": {"o": "select max(price) from b"}}),
+        &[("o", "table:o")],
+        "with.sql.o: column `max(b.price)` needs a name without spaces, brackets, `,`, `;` and `=`; \
+         give it one with `as`",
+    );
+    // An output of another name is told, and no reason to end.
+    let out = check(
+        json!({"sql": {"oo": "select id from b"}}),
+        &[("o", "table:o")],
+        "with.sql.oo: the task has no output `oo` (did you mean `o`?)\noutputs.o: `sql` has no query for the output `o`",
+    );
+    assert_eq!(out, Known::new());
     // What is computed by Spark is not known here.
     check(json!({"engine": "spark", "sql": {"o": "select x from b"}}), &[("o", "table:o")], "");
 }
