@@ -227,6 +227,10 @@ fn flow(value: &Value) -> String {
         Value::Array(items) => {
             format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", "))
         }
+        // Within brackets, these signs need quotes.
+        Value::String(text) if text.contains(['{', '}', '[', ']', ',', '#', '"', ':']) => {
+            value.to_string()
+        }
         other => scalar(other),
     }
 }
